@@ -1,0 +1,63 @@
+//! The pure heart of Journey: what a route, a checkpoint and a journey are, and how latencies are counted.
+//!
+//! Nothing here reads a clock, opens a socket, spawns a thread or knows `tracing`: time is passed in as unix
+//! nanoseconds, so every rule can be tested by value.
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | `id` | what is a correlation id, and which are refused? |
+//! | `time` | how are instants written and read? |
+//! | `platform` | how do chat platforms write their timestamps? |
+//! | `route`, `route_file`, `routes` | which stages, legs and segments were declared, and which name means which stage? |
+//! | `checkpoint` | what does one sighting hold? |
+//! | `journey` | what do all sightings of one message say together? |
+//! | `tracker` | which journeys are open, finished, late, evicted, and what was lost? |
+//! | `histogram`, `window` | how are latencies counted, and over which period? |
+//! | `attribution` | which leg is the bottleneck? |
+//! | `view` | what do readers see (the one set of JSON types)? |
+//! | `feed` | what happened since I last looked? |
+//! | `live` | how do one writer and many readers share a tracker? |
+
+mod attribution;
+mod checkpoint;
+mod drops;
+mod feed;
+mod histogram;
+mod id;
+mod journey;
+mod live;
+mod metrics;
+mod platform;
+mod route;
+mod route_file;
+mod routes;
+mod time;
+mod timings;
+mod trace_id;
+mod tracker;
+pub mod view;
+mod window;
+
+pub use self::{
+    attribution::{Attribution, LegShare, LegVector, attribute},
+    checkpoint::{
+        Checkpoint, ClockKind, Outcome, Resolution, Source, SourceIndex, Sources, StageError, Within, WithinKind,
+    },
+    drops::{Accounting, DropReason},
+    feed::{CheckpointEvent, Feed, FeedBatch, FeedEvent, FeedItem, FeedReader},
+    histogram::{Histogram, HistogramBuckets},
+    id::{CorrelationId, InvalidId, MAX_ID_BYTES},
+    journey::{Journey, LegQuality, LegValue, SegmentValue, Sighting, StageState, Status},
+    live::{Clock, FinishedSink, Live, ReportSource},
+    metrics::{Exemplar, MetricsSnapshot, Series},
+    platform::{PlatformTime, PlatformTimeError},
+    route::{
+        Correlation, InstantRule, Leg, LegKind, Presence, Route, RouteBuilder, RouteError, Segment, Stage, StageIndex,
+    },
+    routes::{RouteIndex, Routes, StageRef, StageTexts},
+    time::{InvalidInstant, instant_from_number, parse_duration, parse_instant, rfc3339},
+    timings::Timings,
+    trace_id::{TraceIdKey, span_id_for_leg},
+    tracker::{Limits, ListQuery, ListStatus, Tracker},
+    window::Window,
+};

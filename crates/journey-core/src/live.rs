@@ -1,0 +1,191 @@
+//! One writer and many readers around a tracker.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    checkpoint::{Source, Sources},
+    feed::Feed,
+    journey::Journey,
+    metrics::MetricsSnapshot,
+    routes::{RouteIndex, Routes},
+    time::rfc3339,
+    trace_id::TraceIdKey,
+    tracker::{Limits, ListQuery, Tracker},
+    view::{JourneyView, ListView, SelfView, SummaryView},
+    window::Window,
+};
+
+/// Reads the time: unix nanoseconds that never go back within the process.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Somebody who wants every finished journey, such as an exporter.
+pub trait FinishedSink: Send + Sync {
+    /// Takes a finished journey and says whether it will be exported. Runs on the tracker's thread: it must not wait.
+    fn finished(&self, journey: &Journey) -> bool;
+}
+
+/// A part that reports on itself in [`SelfView`].
+pub trait ReportSource: Send + Sync {
+    /// Figures of the part, as a JSON object.
+    fn report(&self) -> serde_json::Value;
+
+    /// Sentences about what is wrong, each with what to do.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A tracker with its readers.
+///
+/// The lock is held for one short operation at a time; everything that formats or sends does so after letting go.
+pub struct Live {
+    tracker: Mutex<Tracker>,
+    routes: Arc<Routes>,
+    sources: Sources,
+    feed: Feed,
+    clock: Clock,
+    limits: Limits,
+    key: TraceIdKey,
+    sinks: RwLock<Vec<Arc<dyn FinishedSink>>>,
+    parts: RwLock<BTreeMap<String, Arc<dyn ReportSource>>>,
+}
+
+impl Live {
+    /// Starts an empty tracker.
+    pub fn new(routes: Arc<Routes>, own: Source, limits: Limits, key: TraceIdKey, clock: Clock) -> Arc<Self> {
+        let sources = Sources::new(own);
+        let tracker = Tracker::new(Arc::clone(&routes), sources.clone(), limits.clone(), key.clone(), clock());
+        Arc::new(Self {
+            tracker: Mutex::new(tracker),
+            routes,
+            sources,
+            feed: Feed::default(),
+            clock,
+            limits,
+            key,
+            sinks: RwLock::default(),
+            parts: RwLock::default(),
+        })
+    }
+
+    /// The time by this tracker's clock, unix nanoseconds.
+    pub fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    /// How much the tracker keeps, and for how long.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The key under which journeys are exported.
+    pub fn trace_id_key(&self) -> &TraceIdKey {
+        &self.key
+    }
+
+    /// The active routes.
+    pub fn routes(&self) -> &Arc<Routes> {
+        &self.routes
+    }
+
+    /// Who saw checkpoints.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// The stream of events.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Adds somebody who wants every finished journey from now on.
+    pub fn add_sink(&self, sink: Arc<dyn FinishedSink>) {
+        self.sinks.write().push(sink);
+    }
+
+    /// Adds or replaces a part that reports on itself.
+    pub fn add_part(&self, name: &str, part: Arc<dyn ReportSource>) {
+        self.parts.write().insert(name.to_owned(), part);
+    }
+
+    /// Lets the writer work on the tracker, then passes on what became finished, stuck or seen by it.
+    pub fn write<R>(&self, work: impl FnOnce(&mut Tracker, i64) -> R) -> R {
+        let now = self.now();
+        let mut tracker = self.tracker.lock();
+        tracker.collect_events(self.feed.wanted());
+        let result = work(&mut tracker, now);
+        let events = tracker.take_events();
+        let finished = tracker.take_finished();
+        drop(tracker);
+
+        if !events.is_empty() {
+            self.feed.publish(events);
+        }
+        if !finished.is_empty() {
+            let sinks = self.sinks.read().clone();
+            let exported: Vec<&Journey> = finished
+                .iter()
+                // Every sink is asked: `any` would stop at the first that takes it.
+                .filter(|journey| sinks.iter().fold(false, |taken, sink| sink.finished(journey) | taken))
+                .collect();
+            let mut tracker = self.tracker.lock();
+            for journey in exported {
+                tracker.exported(journey, now);
+            }
+        }
+        result
+    }
+
+    /// Lets time pass: expiry, retention, stuck journeys. At most a bounded piece of work per call.
+    pub fn tick(&self) {
+        self.write(|tracker, now| tracker.tick(now));
+    }
+
+    /// Hands every finished journey to the sinks at once, without waiting for checkpoints still on their way.
+    pub fn settle(&self) {
+        self.write(|tracker, now| tracker.settle_all(now));
+    }
+
+    /// One journey: its newest generation, or the one asked for.
+    pub fn journey(&self, correlation_id: &str, generation: Option<u32>) -> Option<JourneyView> {
+        self.tracker.lock().journey(correlation_id, generation, self.now())
+    }
+
+    /// Journeys that fit a query.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about a cursor that is not ours, or an unknown route or stage.
+    pub fn list(&self, query: &ListQuery) -> Result<ListView, String> {
+        self.tracker.lock().list(query, self.now())
+    }
+
+    /// Statistics over a window, of all routes or of one.
+    pub fn summary(&self, route: Option<RouteIndex>, window: Window) -> SummaryView {
+        self.tracker.lock().summary(route, window, self.now())
+    }
+
+    /// Everything that is exported as metrics.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        self.tracker.lock().metrics(self.now())
+    }
+
+    /// What the process knows about its own observing.
+    pub fn self_view(&self) -> SelfView {
+        let mut view = self.tracker.lock().self_view(self.now());
+        view.at = rfc3339(self.now());
+        for (name, part) in self.parts.read().clone() {
+            view.warnings.extend(part.warnings());
+            view.parts.insert(name, part.report());
+        }
+        view
+    }
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("feed", &self.feed).finish_non_exhaustive()
+    }
+}

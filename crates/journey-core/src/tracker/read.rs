@@ -1,0 +1,501 @@
+//! What readers see of a tracker.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Tracker,
+    pool::{Entry, ListName, State},
+    statistics::{LatencyStatistics, OUTCOMES, RouteStatistics},
+};
+use crate::{
+    attribution::{Attribution, LegShare, LegVector, attribute},
+    histogram::Histogram,
+    id::CorrelationId,
+    journey::Status,
+    metrics::{MetricsSnapshot, Series},
+    route::{Route, Segment},
+    routes::{RouteIndex, StageRef},
+    time::{millis, rfc3339},
+    view::{
+        BottleneckStatsView, JourneyCountsView, JourneyView, LegStatsView, ListItemView, ListView, OperationView,
+        RouteSummaryView, SegmentStatsView, SelfView, StageCountView, StatsView, StuckView, SummaryView,
+    },
+    window::Window,
+};
+
+/// Journeys in a list where no limit is asked for.
+const DEFAULT_LIST: usize = 100;
+/// Journeys in a list at most.
+const MAX_LIST: usize = 1000;
+/// Stuck journeys in a summary at most.
+const MAX_STUCK_IN_SUMMARY: usize = 20;
+
+/// Which journeys to list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListQuery {
+    /// Only of this route.
+    pub route: Option<String>,
+    /// Only with this status.
+    pub status: Option<Status>,
+    /// Only stuck ones.
+    pub stuck: bool,
+    /// Only with a total of at least this many milliseconds.
+    pub min_ms: Option<f64>,
+    /// Only those that reached this stage last (any of its names).
+    pub stage: Option<String>,
+    /// Slowest first instead of newest first.
+    pub slowest: bool,
+    /// At most this many, 1 to 1000. 0 means 100.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+}
+
+/// What a list is sorted by, largest first: total (0 for newest first), then number.
+type Rank = (i64, u64);
+
+impl Tracker {
+    /// One journey: its newest generation, or the one asked for. Of several routes with the id, the one touched last.
+    pub fn journey(&self, correlation_id: &str, generation: Option<u32>, _now: i64) -> Option<JourneyView> {
+        let id = CorrelationId::new(correlation_id).ok()?;
+        let newest = self.routes.iter().filter_map(|(route, _)| self.pool.find(route, &id));
+        let newest = newest.max_by_key(|place| self.pool.get(*place).last_seen)?;
+        let all: Vec<u32> = std::iter::successors(Some(newest), |place| self.pool.older(*place)).collect();
+        let number = |place: u32| self.pool.get(place).journey.generation();
+        let asked = match generation {
+            None => newest,
+            Some(generation) => all.iter().copied().find(|place| number(*place) == generation)?,
+        };
+        let entry = self.pool.get(asked);
+        let mut view = entry.journey.view(&self.routes, &self.sources, &self.key);
+        view.stuck = entry.state == State::Stuck;
+        view.other_generations = all.into_iter().filter(|place| *place != asked).map(number).collect();
+        Some(view)
+    }
+
+    /// Journeys that fit a query.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about a cursor that is not ours, or an unknown route or stage.
+    pub fn list(&self, query: &ListQuery, now: i64) -> Result<ListView, String> {
+        let shown = |text: &str| text.chars().take(64).collect::<String>().escape_debug().to_string();
+        let route = match &query.route {
+            None => None,
+            Some(name) => Some(self.routes.find(name).ok_or_else(|| {
+                let known: Vec<&str> = self.routes.iter().map(|(_, route)| route.name()).collect();
+                format!("`{}` is not an active route (there are: {})", shown(name), known.join(", "))
+            })?),
+        };
+        let stages: Option<Vec<StageRef>> = match &query.stage {
+            None => None,
+            Some(name) => Some(self.stages_of_any_route(name).ok_or_else(|| {
+                format!("`{}` is not a stage of an active route (try `T4` or `db_stored`)", shown(name))
+            })?),
+        };
+        let after = match &query.cursor {
+            None => None,
+            Some(cursor) => Some(parse_cursor(cursor).ok_or_else(|| {
+                format!("`{}` is not a cursor (take `nextCursor` of the page before, or none)", shown(cursor))
+            })?),
+        };
+        let limit = if query.limit == 0 { DEFAULT_LIST } else { query.limit.min(MAX_LIST) };
+
+        let fits = |entry: &&Entry| {
+            let journey = &entry.journey;
+            let status = query.status.is_none_or(|status| journey.status() == status);
+            let at_stage = || {
+                let position = entry.position.or_else(|| journey.position(self.routes.get(journey.route())));
+                stages
+                    .as_ref()
+                    .is_none_or(|stages| stages.iter().any(|s| s.route == journey.route() && Some(s.stage) == position))
+            };
+            let long =
+                || query.min_ms.is_none_or(|min| journey.span().is_some_and(|(from, to)| millis(to - from) >= min));
+            status
+                && (!query.stuck || entry.state == State::Stuck)
+                && route.is_none_or(|route| journey.route() == route)
+                && at_stage()
+                && long()
+        };
+        let rank = |entry: &Entry| {
+            let total = entry.journey.span().map_or(0, |(from, to)| to - from);
+            (if query.slowest { total } else { 0 }, entry.number)
+        };
+        let mut found: Vec<(Rank, &Entry)> = self
+            .pool
+            .iter()
+            .filter(fits)
+            .map(|entry| (rank(entry), entry))
+            .filter(|(rank, _)| after.is_none_or(|after| *rank < after))
+            .collect();
+        let more = found.len() > limit;
+        if more {
+            found.select_nth_unstable_by(limit, |a, b| b.0.cmp(&a.0));
+            found.truncate(limit);
+        }
+        found.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        let next_cursor = found.last().filter(|_| more).map(|((total, number), _)| format!("{total}-{number}"));
+        Ok(ListView { journeys: found.into_iter().map(|(_, entry)| self.list_item(entry, now)).collect(), next_cursor })
+    }
+
+    fn stages_of_any_route(&self, name: &str) -> Option<Vec<StageRef>> {
+        let mut stages = self.routes.stages_named(name).to_vec();
+        for (route, declared) in self.routes.iter().filter(|(_, declared)| declared.is_open()) {
+            let known = (0..self.routes.stage_count(route)).map(|stage| crate::route::StageIndex(stage as u16));
+            stages.extend(
+                known
+                    .map(|stage| StageRef { route, stage })
+                    .filter(|at| declared.is_open() && self.routes.stage_texts(*at).name == name),
+            );
+        }
+        Some(stages).filter(|stages| !stages.is_empty())
+    }
+
+    fn list_item(&self, entry: &Entry, now: i64) -> ListItemView {
+        let journey = &entry.journey;
+        let route = self.routes.get(journey.route());
+        let span = journey.span();
+        let open = matches!(entry.state, State::Active | State::Stuck);
+        let position = journey.position(route);
+        ListItemView {
+            correlation_id: journey.id().as_str().to_owned(),
+            generation: journey.generation(),
+            route: route.name().to_owned(),
+            status: journey.status().as_str().to_owned(),
+            reason: journey.reason().map(str::to_owned),
+            stuck: entry.state == State::Stuck,
+            started_at: span.map(|(from, _)| rfc3339(from)),
+            total_ms: span.map(|(from, to)| millis(to - from)),
+            stage: position
+                .map(|stage| self.routes.stage_texts(StageRef { route: journey.route(), stage }).id)
+                .unwrap_or_default(),
+            idle_ms: open.then(|| millis(now - entry.last_seen)),
+        }
+    }
+
+    pub(super) fn stuck_view(&self, place: u32, now: i64) -> StuckView {
+        let entry = self.pool.get(place);
+        let journey = &entry.journey;
+        let at = |stage| self.routes.stage_texts(StageRef { route: journey.route(), stage }).id;
+        StuckView {
+            correlation_id: journey.id().as_str().to_owned(),
+            route: self.routes.get(journey.route()).name().to_owned(),
+            stage: entry.position.map(at).unwrap_or_default(),
+            idle_ms: millis(now - entry.last_seen),
+        }
+    }
+
+    /// Statistics over a window, of all routes or of one.
+    pub fn summary(&self, route: Option<RouteIndex>, window: Window, now: i64) -> SummaryView {
+        let asked = self.routes.iter().filter(|(index, _)| route.is_none_or(|route| route == *index));
+        let routes: Vec<RouteSummaryView> = asked.map(|(index, _)| self.route_summary(index, window, now)).collect();
+        let mut operations: Vec<OperationView> = self
+            .operations
+            .iter()
+            .map(|(name, values)| OperationView { name: name.to_string(), stats: stats(&values.read(window, now)) })
+            .collect();
+        operations.sort_by(|a, b| a.name.cmp(&b.name));
+        SummaryView {
+            at: rfc3339(now),
+            window: window.as_str().to_owned(),
+            window_seconds: self.statistics[0].started.covered(window, now) as f64 / 1e9,
+            routes,
+            operations,
+            accounting: self.accounting.view(),
+        }
+    }
+
+    fn route_summary(&self, index: RouteIndex, window: Window, now: i64) -> RouteSummaryView {
+        let route = self.routes.get(index);
+        let statistics = &self.statistics[usize::from(index.0)];
+        let counts = self.counts(index, window, now);
+        let seconds = statistics.started.covered(window, now) as f64 / 1e9;
+        let ended = counts.completed + counts.failed + counts.expired;
+        let id = |stage| route.stage(stage).map(|stage| stage.id.clone()).unwrap_or_default();
+        let stuck = std::iter::successors(self.pool.head(ListName::Stuck(index)), |place| self.pool.after(*place));
+        RouteSummaryView {
+            route: route.name().to_owned(),
+            label: route.label().to_owned(),
+            throughput_per_second: if seconds > 0.0 { ended as f64 / seconds } else { 0.0 },
+            journeys: counts,
+            legs: self.leg_stats(index, window, now),
+            segments: route
+                .segments()
+                .iter()
+                .zip(&statistics.segments)
+                .map(|(segment, counted)| SegmentStatsView {
+                    name: segment.name.clone(),
+                    label: segment.label.clone(),
+                    from: id(segment.from),
+                    to: id(segment.to),
+                    stats: stats(&counted.all.values.read(window, now)),
+                    skewed: counted.all.skewed,
+                })
+                .collect(),
+            bottlenecks: bottlenecks(route, statistics, window, now),
+            active_by_stage: self
+                .stage_counts(index)
+                .map(|(at, stage)| {
+                    let texts = self.routes.stage_texts(at);
+                    StageCountView { stage: texts.id, name: texts.name, active: stage.0, seen: stage.1 }
+                })
+                .collect(),
+            stuck: stuck.take(MAX_STUCK_IN_SUMMARY).map(|place| self.stuck_view(place, now)).collect(),
+            never_seen: self.never_seen(index),
+        }
+    }
+
+    fn leg_stats(&self, index: RouteIndex, window: Window, now: i64) -> Vec<LegStatsView> {
+        let route = self.routes.get(index);
+        let counted = &self.statistics[usize::from(index.0)].legs;
+        let view = |name: String, from: String, to: String, budget_ms, leg: &LatencyStatistics| LegStatsView {
+            name,
+            from,
+            to,
+            budget_ms,
+            stats: stats(&leg.values.read(window, now)),
+            skewed: leg.skewed,
+        };
+        let texts = |stage| self.routes.stage_texts(StageRef { route: index, stage });
+        if route.is_open() {
+            let known = counted.iter().enumerate().map(|(stage, leg)| {
+                let texts = texts(crate::route::StageIndex(stage as u16));
+                view(texts.name, String::new(), texts.id, None, leg)
+            });
+            return known.filter(|leg| leg.stats.count > 0 || leg.skewed > 0).collect();
+        }
+        let declared = route.legs().iter().zip(counted);
+        declared
+            .map(|(leg, counted)| {
+                let budget = leg.budget.map(|budget| budget.as_secs_f64() * 1e3);
+                view(leg.name.clone(), texts(leg.from).id, texts(leg.to).id, budget, counted)
+            })
+            .collect()
+    }
+
+    fn counts(&self, index: RouteIndex, window: Window, now: i64) -> JourneyCountsView {
+        let statistics = &self.statistics[usize::from(index.0)];
+        let [completed, failed, expired, evicted] = [0, 1, 2, 3].map(|o| statistics.ended[o].read(window, now));
+        let stuck = self.pool.len(ListName::Stuck(index));
+        JourneyCountsView {
+            started: statistics.started.read(window, now),
+            active: (self.pool.len(ListName::Active(index)) + stuck) as u64,
+            stuck: stuck as u64,
+            completed,
+            failed,
+            expired,
+            evicted,
+        }
+    }
+
+    /// Active journeys and sightings of every stage.
+    fn stage_counts(&self, route: RouteIndex) -> impl Iterator<Item = (StageRef, (u64, u64))> + '_ {
+        let counted = &self.statistics[usize::from(route.0)].stages;
+        (0..self.routes.stage_count(route)).map(move |stage| {
+            let known = counted.get(stage);
+            let at = StageRef { route, stage: crate::route::StageIndex(stage as u16) };
+            (at, known.map_or((0, 0), |stage| (stage.active, stage.total())))
+        })
+    }
+
+    fn never_seen(&self, route: RouteIndex) -> Vec<String> {
+        let unseen = self.stage_counts(route).filter(|(_, (_, seen))| *seen == 0);
+        unseen.map(|(at, _)| self.routes.stage_texts(at)).map(|texts| format!("{} {}", texts.id, texts.name)).collect()
+    }
+
+    /// Everything that is exported as metrics.
+    pub fn metrics(&self, now: i64) -> MetricsSnapshot {
+        let mut snapshot = MetricsSnapshot {
+            started_at: self.started_at,
+            at: now,
+            accounting: self.accounting.clone(),
+            overflowed: self.overflowed,
+            ..MetricsSnapshot::default()
+        };
+        for (index, route) in self.routes.iter() {
+            let name = || route.name().to_owned();
+            let statistics = &self.statistics[usize::from(index.0)];
+            for (leg, counted) in statistics.legs.iter().enumerate() {
+                let stage = StageRef { route: index, stage: crate::route::StageIndex(leg as u16) };
+                let leg =
+                    route.legs().get(leg).map_or_else(|| self.routes.stage_texts(stage).name, |leg| leg.name.clone());
+                snapshot.skewed.push((name(), leg.clone(), counted.skewed));
+                snapshot.legs.push(Series {
+                    route: name(),
+                    name: leg,
+                    outcome: None,
+                    histogram: counted.values.since_start(),
+                    exemplars: counted.exemplars(),
+                });
+            }
+            for (segment, counted) in route.segments().iter().zip(&statistics.segments) {
+                for (outcome, histogram) in OUTCOMES.iter().zip(&counted.by_outcome) {
+                    // Exemplars are kept per segment; completed journeys are by far the most.
+                    let exemplars = if *outcome == "completed" { counted.all.exemplars() } else { Vec::new() };
+                    snapshot.segments.push(Series {
+                        route: name(),
+                        name: segment.name.clone(),
+                        outcome: Some((*outcome).to_owned()),
+                        histogram: histogram.clone(),
+                        exemplars,
+                    });
+                }
+            }
+            let counts = self.counts(index, Window::Start, now);
+            snapshot.active.push((name(), counts.active));
+            let ended = [counts.completed, counts.failed, counts.expired, counts.evicted];
+            for (outcome, count) in OUTCOMES.iter().zip(ended) {
+                snapshot.completions.push((name(), (*outcome).to_owned(), count));
+            }
+            for (stage, counted) in statistics.stages.iter().enumerate() {
+                let at = StageRef { route: index, stage: crate::route::StageIndex(stage as u16) };
+                let stage = self.routes.stage_texts(at).name;
+                snapshot.stuck.push((name(), stage.clone(), counted.stuck));
+                let success = counted.seen.get("").copied().unwrap_or(0);
+                snapshot.checkpoints.push((name(), stage.clone(), String::new(), success));
+                for (error, count) in counted.seen.iter().filter(|(error, _)| !error.is_empty()) {
+                    snapshot.checkpoints.push((name(), stage.clone(), error.clone(), *count));
+                }
+            }
+        }
+        let mut operations: Vec<_> = self.operations.iter().collect();
+        operations.sort_by_key(|(name, _)| *name);
+        for (name, values) in operations {
+            let histogram = values.since_start();
+            snapshot.operations.push(Series { name: name.to_string(), histogram, ..Series::default() });
+        }
+        snapshot
+    }
+
+    /// What the tracker knows about itself; parts and warnings of others are added by [`crate::Live`].
+    pub fn self_view(&self, now: i64) -> SelfView {
+        let mut journeys = JourneyCountsView::default();
+        let mut never_seen = BTreeMap::new();
+        for (index, route) in self.routes.iter() {
+            let counts = self.counts(index, Window::Start, now);
+            journeys.started += counts.started;
+            journeys.active += counts.active;
+            journeys.stuck += counts.stuck;
+            journeys.completed += counts.completed;
+            journeys.failed += counts.failed;
+            journeys.expired += counts.expired;
+            journeys.evicted += counts.evicted;
+            never_seen.insert(route.name().to_owned(), self.never_seen(index));
+        }
+        let mut clock_domains: Vec<String> = self.sources.all().iter().map(|s| s.clock_domain.clone()).collect();
+        clock_domains.sort();
+        clock_domains.dedup();
+        SelfView {
+            at: rfc3339(now),
+            started_at: rfc3339(self.started_at),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            accounting: self.accounting.view(),
+            journeys,
+            retained: self.pool.len(ListName::Finished) as u64,
+            never_seen,
+            clock_domains,
+            warnings: Vec::new(),
+            parts: BTreeMap::new(),
+        }
+    }
+}
+
+fn parse_cursor(cursor: &str) -> Option<Rank> {
+    let (total, number) = cursor.split_once('-')?;
+    Some((total.parse().ok()?, number.parse().ok()?))
+}
+
+fn stats(values: &Histogram) -> StatsView {
+    let ms = |nanos: f64| nanos / 1e6;
+    let quantile = |q| values.quantile_nanos(q).map(ms);
+    StatsView {
+        count: values.count(),
+        mean_ms: values.mean_nanos().map(ms),
+        min_ms: values.min_nanos().map(|nanos| ms(nanos as f64)),
+        max_ms: values.max_nanos().map(|nanos| ms(nanos as f64)),
+        p50_ms: quantile(0.5),
+        p95_ms: quantile(0.95),
+        p99_ms: quantile(0.99),
+        p999_ms: quantile(0.999),
+    }
+}
+
+/// The three largest legs of the widest segment and the largest leg of every other segment of more than one leg.
+fn bottlenecks(route: &Route, statistics: &RouteStatistics, window: Window, now: i64) -> Vec<BottleneckStatsView> {
+    let since = now.saturating_sub(statistics.started.covered(window, now));
+    let widest = route.segments().iter().map(|s| s.to.0 - s.from.0).max();
+    let mut rows = Vec::new();
+    for (index, segment) in route.segments().iter().enumerate() {
+        let inside: Vec<usize> = (0..route.legs().len()).filter(|leg| segment.contains(&route.legs()[*leg])).collect();
+        if inside.len() < 2 {
+            continue;
+        }
+        let kept: Vec<(i64, Vec<Option<i64>>)> = statistics
+            .finished_since(since)
+            .filter_map(|entry| Some((entry.segments[index]?, inside.iter().map(|leg| entry.legs[*leg]).collect())))
+            .collect();
+        if kept.is_empty() {
+            continue;
+        }
+        let vectors: Vec<LegVector<'_>> = kept.iter().map(|(total, legs)| LegVector { total: *total, legs }).collect();
+        let attribution = attribute(&vectors, 0.95);
+        let most = if Some(segment.to.0 - segment.from.0) == widest { 3 } else { 1 };
+        rows.extend(largest(route, segment, &inside, &attribution, most));
+    }
+    rows
+}
+
+fn largest(
+    route: &Route,
+    segment: &Segment,
+    inside: &[usize],
+    attribution: &Attribution,
+    most: usize,
+) -> Vec<BottleneckStatsView> {
+    let row = |leg: Option<usize>, share: &LegShare| {
+        let leg = leg.map(|leg| &route.legs()[leg]);
+        let name = leg.map_or("unexplained", |leg| &leg.name);
+        let stage = leg.and_then(|leg| route.stage(leg.to)).map(|stage| stage.id.clone()).unwrap_or_default();
+        let at_p95_share =
+            if attribution.at_quantile > 0.0 { share.at_quantile / attribution.at_quantile } else { 0.0 };
+        BottleneckStatsView {
+            segment: segment.name.clone(),
+            leg: name.to_owned(),
+            mean_share: share.mean_share,
+            at_p95_ms: share.at_quantile / 1e6,
+            at_p95_share,
+            largest: share.largest,
+            journeys: attribution.journeys as u64,
+            sentence: sentence(&segment.name, name, &stage, attribution, share, at_p95_share),
+            stage,
+        }
+    };
+    let legs = inside.iter().zip(&attribution.legs).map(|(leg, share)| row(Some(*leg), share));
+    let mut rows: Vec<BottleneckStatsView> = legs.chain([row(None, &attribution.unexplained)]).collect();
+    rows.sort_by(|a, b| b.at_p95_ms.total_cmp(&a.at_p95_ms));
+    rows.retain(|row| row.at_p95_ms > 0.0);
+    rows.truncate(most);
+    rows
+}
+
+fn sentence(
+    segment: &str,
+    leg: &str,
+    stage: &str,
+    attribution: &Attribution,
+    share: &LegShare,
+    at_p95_share: f64,
+) -> String {
+    let stage = if stage.is_empty() { String::new() } else { format!(" ({stage})") };
+    format!(
+        "{leg}{stage} is {:.1} ms of the {segment} p95 of {:.1} ms ({:.0} %), {:.0} % of its time on average, and the \
+         largest in {:.0} % of {} journeys",
+        share.at_quantile / 1e6,
+        attribution.at_quantile / 1e6,
+        at_p95_share * 100.0,
+        share.mean_share * 100.0,
+        share.largest * 100.0,
+        attribution.journeys
+    )
+}

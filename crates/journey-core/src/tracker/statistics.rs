@@ -1,0 +1,173 @@
+//! What is counted per route: latencies of legs and segments, sightings of stages, vectors of finished journeys.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{histogram::Histogram, journey::Status, metrics::Exemplar, route::Route, window::Windows};
+
+/// Finished journeys per route whose leg latencies are kept for attribution.
+const RING_JOURNEYS: usize = 4096;
+/// Different `error.type` of one stage before the rest are `other`.
+const MAX_ERROR_KINDS: usize = 16;
+
+/// Statistics of one route.
+#[derive(Debug)]
+pub(super) struct RouteStatistics {
+    /// By leg of the route; of an open route by stage.
+    pub(super) legs: Vec<LatencyStatistics>,
+    /// By segment of the route.
+    pub(super) segments: Vec<SegmentStatistics>,
+    /// By stage of the route.
+    pub(super) stages: Vec<StageStatistics>,
+    pub(super) started: Windows<u64>,
+    /// By outcome: completed, failed, expired, evicted.
+    pub(super) ended: [Windows<u64>; 4],
+    ring: VecDeque<RingEntry>,
+    now: i64,
+}
+
+/// Latencies of one leg or segment.
+#[derive(Debug)]
+pub(super) struct LatencyStatistics {
+    pub(super) values: Windows<Histogram>,
+    pub(super) skewed: u64,
+    /// Newest exemplar by power-of-two bucket.
+    pub(super) exemplars: BTreeMap<i32, Exemplar>,
+}
+
+/// Latencies of one segment.
+#[derive(Debug)]
+pub(super) struct SegmentStatistics {
+    pub(super) all: LatencyStatistics,
+    /// Since start, by outcome: completed, failed, expired.
+    pub(super) by_outcome: [Histogram; 3],
+}
+
+/// Sightings of one stage.
+#[derive(Debug, Default)]
+pub(super) struct StageStatistics {
+    /// Sightings by `error.type`; the empty one is success.
+    pub(super) seen: BTreeMap<String, u64>,
+    /// Active journeys that reached this stage last.
+    pub(super) active: u64,
+    /// Stuck journeys that reached this stage last.
+    pub(super) stuck: u64,
+}
+
+/// Leg latencies of one finished journey.
+#[derive(Debug)]
+pub(super) struct RingEntry {
+    pub(super) finished_at: i64,
+    /// By segment of the route, nanoseconds.
+    pub(super) segments: Vec<Option<i64>>,
+    /// By leg of the route, nanoseconds.
+    pub(super) legs: Vec<Option<i64>>,
+}
+
+impl RouteStatistics {
+    pub(super) fn new(route: &Route, now: i64) -> Self {
+        Self {
+            legs: route.legs().iter().map(|_| LatencyStatistics::new(now)).collect(),
+            segments: route.segments().iter().map(|_| SegmentStatistics::new(now)).collect(),
+            stages: route.stages().iter().map(|_| StageStatistics::default()).collect(),
+            started: Windows::new(now),
+            ended: std::array::from_fn(|_| Windows::new(now)),
+            ring: VecDeque::new(),
+            now,
+        }
+    }
+
+    /// The leg of an open route that ends at a stage, or any leg by its index.
+    pub(super) fn leg(&mut self, index: usize) -> &mut LatencyStatistics {
+        while self.legs.len() <= index {
+            self.legs.push(LatencyStatistics::new(self.now));
+        }
+        &mut self.legs[index]
+    }
+
+    /// A stage; those of an open route come as they are learned.
+    pub(super) fn stage(&mut self, index: usize) -> &mut StageStatistics {
+        if self.stages.len() <= index {
+            self.stages.resize_with(index + 1, StageStatistics::default);
+        }
+        &mut self.stages[index]
+    }
+
+    /// Keeps the latencies of a finished journey, letting the oldest go.
+    pub(super) fn keep(&mut self, entry: RingEntry) {
+        if self.ring.len() == RING_JOURNEYS {
+            self.ring.pop_front();
+        }
+        self.ring.push_back(entry);
+    }
+
+    /// Journeys finished after an instant.
+    pub(super) fn finished_since(&self, since: i64) -> impl Iterator<Item = &RingEntry> {
+        self.ring.iter().rev().take_while(move |entry| entry.finished_at >= since)
+    }
+}
+
+impl LatencyStatistics {
+    fn new(now: i64) -> Self {
+        Self { values: Windows::new(now), skewed: 0, exemplars: BTreeMap::new() }
+    }
+
+    /// Counts a latency; a negative one only as skew. Returns what goes into a histogram.
+    pub(super) fn count(&mut self, nanos: i64, now: i64) -> Option<u64> {
+        match u64::try_from(nanos) {
+            Ok(nanos) => {
+                self.values.current(now).record(nanos);
+                Some(nanos)
+            }
+            Err(_) => {
+                self.skewed += 1;
+                None
+            }
+        }
+    }
+
+    pub(super) fn exemplar(&mut self, exemplar: Exemplar) {
+        // The exponent of the value in nanoseconds: one exemplar for each doubling.
+        let bucket = i32::try_from(64 - exemplar.nanos.leading_zeros()).unwrap_or(0);
+        self.exemplars.insert(bucket, exemplar);
+    }
+}
+
+impl SegmentStatistics {
+    fn new(now: i64) -> Self {
+        Self { all: LatencyStatistics::new(now), by_outcome: Default::default() }
+    }
+
+    pub(super) fn count(&mut self, nanos: i64, status: Status, now: i64) {
+        if let (Some(nanos), Some(outcome)) = (self.all.count(nanos, now), outcome_index(status)) {
+            self.by_outcome[outcome].record(nanos);
+        }
+    }
+}
+
+impl StageStatistics {
+    pub(super) fn sighted(&mut self, error: &str) {
+        if let Some(count) = self.seen.get_mut(error) {
+            *count += 1;
+            return;
+        }
+        let kind = if self.seen.len() < MAX_ERROR_KINDS || error.is_empty() { error } else { "other" };
+        *self.seen.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.seen.values().sum()
+    }
+}
+
+/// Outcomes in the order of the counters.
+pub(super) const OUTCOMES: [&str; 4] = ["completed", "failed", "expired", "evicted"];
+
+/// Place of a status among [`OUTCOMES`]; `None` while active.
+pub(super) fn outcome_index(status: Status) -> Option<usize> {
+    match status {
+        Status::Active => None,
+        Status::Completed => Some(0),
+        Status::Failed => Some(1),
+        Status::Expired => Some(2),
+    }
+}
