@@ -52,6 +52,11 @@ pub(crate) fn quantile_rank(q: f64, count: u64) -> u64 {
     ((q.clamp(0.0, 1.0) * last as f64).round() as u64).min(last)
 }
 
+/// The least `exponent` for which a latency is at most `2^exponent` seconds; `i32::MIN` for 0.
+pub(crate) fn power_of_two_above(nanos: u64) -> i32 {
+    if nanos == 0 { i32::MIN } else { (bucket::index(nanos) >> bucket::SCALE) + 1 }
+}
+
 impl Histogram {
     /// The scale of every histogram: 64 buckets per power of two.
     pub const SCALE: i32 = bucket::SCALE;
@@ -383,6 +388,15 @@ mod tests {
         }
         assert_eq!(buckets.downscaled(u32::MAX).counts, vec![2, 2]);
         assert_eq!(of(&[1, 2, 3]).buckets().at_most(1).counts, vec![3]);
+    }
+
+    #[test]
+    fn a_latency_belongs_to_the_power_of_two_at_or_above_it() {
+        let cases = [(0, i32::MIN), (1, -29), (1_953_125, -9), (1_000_000_000, 0), (1_000_000_001, 1), (u64::MAX, 35)];
+        for (nanos, exponent) in cases {
+            assert_eq!(power_of_two_above(nanos), exponent, "{nanos}");
+            assert_eq!(of(&[nanos]).count_up_to_power_of_two(exponent.max(-40)), 1, "{nanos}");
+        }
     }
 
     #[test]

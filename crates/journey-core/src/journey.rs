@@ -84,6 +84,7 @@ struct Extra {
     of: Key,
     trace_id: u128,
     error: Option<Box<StageError>>,
+    #[expect(clippy::box_collection, reason = "one word instead of three for what is rarely there")]
     within: Option<Box<Vec<Within>>>,
 }
 
@@ -241,7 +242,9 @@ impl Journey {
             self.trace_id = checkpoint.trace_id;
         }
         let place = self.sightings.binary_search_by_key(&key, Sighting::key);
-        if checkpoint.trace_id != self.trace_id || checkpoint.error.is_some() || checkpoint.within.is_some() {
+        let details = checkpoint.error.is_some() || checkpoint.within.is_some();
+        // A sighting with an entry of its own is compared with that entry, also when it now has the common trace id.
+        if checkpoint.trace_id != self.trace_id || details || self.extra(key).is_some() {
             let so_far = if place.is_ok() { self.trace_id } else { checkpoint.trace_id };
             let extra = self.extra_mut(key, so_far);
             // Of two reports of the same sighting the greater stays, whichever came first.
@@ -510,6 +513,7 @@ impl Journey {
                 .collect(),
             timings,
             missing: self.missing(routes),
+            in_progress: Vec::new(),
             deviations: self.deviations(route, sources),
         }
     }

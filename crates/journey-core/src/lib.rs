@@ -48,7 +48,7 @@ pub use self::{
     histogram::{Histogram, HistogramBuckets},
     id::{CorrelationId, InvalidId, MAX_ID_BYTES},
     journey::{Journey, LegQuality, LegValue, SegmentValue, Sighting, StageState, Status},
-    live::{Clock, FinishedSink, Live, ReportSource},
+    live::{Clock, FinishedSink, Live, OpenStage, OpenStages, ReportSource},
     metrics::{Exemplar, MetricsSnapshot, Series},
     platform::{PlatformTime, PlatformTimeError},
     route::{

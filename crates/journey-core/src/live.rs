@@ -7,13 +7,14 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     checkpoint::{Source, Sources},
     feed::Feed,
-    journey::Journey,
+    id::CorrelationId,
+    journey::{Journey, Status},
     metrics::MetricsSnapshot,
-    routes::{RouteIndex, Routes},
-    time::rfc3339,
+    routes::{RouteIndex, Routes, StageRef},
+    time::{millis, rfc3339},
     trace_id::TraceIdKey,
     tracker::{Limits, ListQuery, Tracker},
-    view::{JourneyView, ListView, SelfView, SummaryView},
+    view::{InProgressView, JourneyView, ListView, SelfView, SummaryView},
     window::Window,
 };
 
@@ -24,6 +25,23 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 pub trait FinishedSink: Send + Sync {
     /// Takes a finished journey and says whether it will be exported. Runs on the tracker's thread: it must not wait.
     fn finished(&self, journey: &Journey) -> bool;
+}
+
+/// A stage span that is open now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenStage {
+    /// The journey.
+    pub id: CorrelationId,
+    /// The stage.
+    pub stage: StageRef,
+    /// When the span was opened, unix nanoseconds.
+    pub since: i64,
+}
+
+/// Somebody who knows which stage spans are open; asked by readers only.
+pub trait OpenStages: Send + Sync {
+    /// The open stage spans whose journey is known, in no order.
+    fn open_stages(&self) -> Vec<OpenStage>;
 }
 
 /// A part that reports on itself in [`SelfView`].
@@ -50,6 +68,7 @@ pub struct Live {
     key: TraceIdKey,
     sinks: RwLock<Vec<Arc<dyn FinishedSink>>>,
     parts: RwLock<BTreeMap<String, Arc<dyn ReportSource>>>,
+    open_stages: RwLock<Option<Arc<dyn OpenStages>>>,
 }
 
 impl Live {
@@ -67,6 +86,7 @@ impl Live {
             key,
             sinks: RwLock::default(),
             parts: RwLock::default(),
+            open_stages: RwLock::default(),
         })
     }
 
@@ -110,6 +130,11 @@ impl Live {
         self.parts.write().insert(name.to_owned(), part);
     }
 
+    /// Sets who knows which stage spans are open.
+    pub fn set_open_stages(&self, source: Arc<dyn OpenStages>) {
+        *self.open_stages.write() = Some(source);
+    }
+
     /// Lets the writer work on the tracker, then passes on what became finished, stuck or seen by it.
     pub fn write<R>(&self, work: impl FnOnce(&mut Tracker, i64) -> R) -> R {
         let now = self.now();
@@ -150,7 +175,28 @@ impl Live {
 
     /// One journey: its newest generation, or the one asked for.
     pub fn journey(&self, correlation_id: &str, generation: Option<u32>) -> Option<JourneyView> {
-        self.tracker.lock().journey(correlation_id, generation, self.now())
+        let now = self.now();
+        let mut view = self.tracker.lock().journey(correlation_id, generation, now)?;
+        if view.status == Status::Active.as_str() {
+            let mut open = self.open_stages();
+            open.retain(|open| {
+                open.id.as_str() == correlation_id && self.routes.get(open.stage.route).name() == view.route
+            });
+            open.sort_by_key(|open| (open.stage, open.since));
+            view.in_progress = open
+                .into_iter()
+                .map(|open| {
+                    let texts = self.routes.stage_texts(open.stage);
+                    InProgressView { stage: texts.id, name: texts.name, open_ms: millis(now - open.since) }
+                })
+                .collect();
+        }
+        Some(view)
+    }
+
+    fn open_stages(&self) -> Vec<OpenStage> {
+        let source = self.open_stages.read().clone();
+        source.map(|source| source.open_stages()).unwrap_or_default()
     }
 
     /// Journeys that fit a query.
@@ -164,7 +210,19 @@ impl Live {
 
     /// Statistics over a window, of all routes or of one.
     pub fn summary(&self, route: Option<RouteIndex>, window: Window) -> SummaryView {
-        self.tracker.lock().summary(route, window, self.now())
+        let mut view = self.tracker.lock().summary(route, window, self.now());
+        if view.routes.iter().any(|route| !route.stuck.is_empty()) {
+            let open = self.open_stages();
+            for stuck in view.routes.iter_mut().flat_map(|route| &mut route.stuck) {
+                let inside = open.iter().filter(|open| {
+                    open.id.as_str() == stuck.correlation_id && self.routes.get(open.stage.route).name() == stuck.route
+                });
+                // Of nested spans the innermost says most.
+                let innermost = inside.max_by_key(|open| open.since);
+                stuck.in_progress = innermost.map(|open| self.routes.stage_texts(open.stage).id);
+            }
+        }
+        view
     }
 
     /// Everything that is exported as metrics.

@@ -52,6 +52,8 @@ pub struct JourneyView {
     pub bottleneck: Option<BottleneckView>,
     /// Required stages that were not reached although a later one was: gaps in what was seen, not losses.
     pub missing: Vec<String>,
+    /// Stage spans of this journey that are open in this process now.
+    pub in_progress: Vec<InProgressView>,
     /// What does not fit the route: `too_often: T4 (3, at most 1)`, `out_of_sequence: T5 before T4`.
     pub deviations: Vec<String>,
 }
@@ -92,6 +94,18 @@ pub struct CheckpointView {
     /// Time spent in database and outgoing calls inside the stage, by kind (off by default).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub within: BTreeMap<String, WithinView>,
+}
+
+/// A stage span that is open now: the stage was entered and not yet left, so it is no checkpoint yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InProgressView {
+    /// Stage id, such as `T7`.
+    pub stage: String,
+    /// Stage name.
+    pub name: String,
+    /// How long the span is open.
+    pub open_ms: f64,
 }
 
 /// Why an attempt failed. Both texts are cut to 256 bytes when they are recorded.
@@ -386,6 +400,8 @@ pub struct StuckView {
     pub stage: String,
     /// Time without any checkpoint.
     pub idle_ms: f64,
+    /// Id of the stage whose span is open now, where one is: the message is inside it rather than before it.
+    pub in_progress: Option<String>,
 }
 
 /// Checkpoints: `offered = recorded + sum(dropped)`, always.

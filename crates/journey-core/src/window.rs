@@ -111,9 +111,9 @@ impl<S: Slot> Windows<S> {
 
     /// The slot of now, to add to.
     pub(crate) fn current(&mut self, now: i64) -> &mut S {
-        let number = now.div_euclid(SLOT);
-        if number > self.open_number {
-            self.end_slot(number);
+        // Multiplied instead of divided: this is asked for every value.
+        if now >= (self.open_number + 1).saturating_mul(SLOT) {
+            self.end_slot(now.div_euclid(SLOT));
         }
         self.open_used = true;
         &mut self.open
@@ -167,6 +167,9 @@ impl<S: Slot> Windows<S> {
     /// Closes the open slot and opens the one of `number`.
     #[inline(never)]
     fn end_slot(&mut self, number: i64) {
+        if number <= self.open_number {
+            return;
+        }
         let ended = std::mem::replace(&mut self.open_number, number);
         drop_before(&mut self.slots, number - SLOTS_KEPT, &mut self.spare);
         let minute = number.div_euclid(SLOTS_PER_MINUTE);
@@ -307,6 +310,7 @@ mod tests {
             let rate = windows.read(window, now) as f64 / (windows.covered(window, now) as f64 / SECOND as f64);
             assert!((rate - 1.0).abs() < 1e-6, "{window:?} {rate}");
         }
+        let windows: Windows<u64> = Windows::new(START);
         assert_eq!(windows.covered(Window::FiveMinutes, START), 0);
         assert_eq!(windows.covered(Window::FiveMinutes, START + MINUTE), MINUTE);
         assert_eq!(windows.covered(Window::Minute, START + HOUR + 7 * SECOND), MINUTE + 7 * SECOND);

@@ -1,4 +1,5 @@
 //! The table of cases in the model, each as data through the tracker alone: time is a number here.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::{sync::Arc, time::Duration};
 

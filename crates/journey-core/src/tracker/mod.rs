@@ -271,17 +271,20 @@ impl Tracker {
             return Err(DropReason::UnknownStage);
         }
         let place = match self.pool.find(route, &checkpoint.id) {
-            Some(place) if self.is_open(place) || !self.starts_again(place, &checkpoint) => place,
-            Some(place) => {
-                let generation = self.pool.get(place).journey.generation() + 1;
-                self.open(&checkpoint, generation, now)
-            }
-            None => {
-                let hash = self.pool.hash(route, &checkpoint.id);
+            Some(place) if self.is_open(place) => place,
+            found => {
+                let generation = |place| self.pool.get(place).journey.generation();
+                let tomb = self.tombs.get(self.pool.hash(route, &checkpoint.id), now);
+                // A newer generation may be gone before an older one: evicted while open.
+                let kept = found.filter(|place| tomb.is_none_or(|tomb| tomb.generation < generation(*place)));
                 let first = stage == StageIndex(0) && !checkpoint.carried && !self.routes.get(route).is_open();
-                match self.tombs.get(hash, now) {
-                    Some(tomb) if !first => return Err(tomb.reason),
-                    tomb => self.open(&checkpoint, tomb.map_or(1, |tomb| tomb.generation + 1), now),
+                match (kept, tomb) {
+                    (Some(place), _) if !self.starts_again(place, &checkpoint) => place,
+                    (None, Some(tomb)) if !first => return Err(tomb.reason),
+                    (kept, tomb) => {
+                        let newest = kept.map(generation).max(tomb.map(|tomb| tomb.generation));
+                        self.open(&checkpoint, newest.unwrap_or(0) + 1, now)
+                    }
                 }
             }
         };
@@ -298,8 +301,12 @@ impl Tracker {
         if journey.own_sightings(stage).any(|known| known.at == checkpoint.at) {
             return false;
         }
-        // A coarse instant may lie up to its resolution before the true one.
-        let at = checkpoint.at.saturating_add(checkpoint.resolution.nanos());
+        // A coarse instant may lie up to its resolution before the true one. That counts only for a start after a start:
+        // the only start may simply arrive last, also in a journey shorter than the step of its instant.
+        let step = checkpoint.resolution.nanos();
+        let known = journey.own_sightings(stage).map(|known| known.at).max();
+        let again = known.is_some_and(|known| checkpoint.at >= known.saturating_add(step));
+        let at = checkpoint.at.saturating_add(if again { step } else { 0 });
         journey.span().is_none_or(|(_, end)| at > end)
     }
 

@@ -134,7 +134,7 @@ impl Tracker {
             found.select_nth_unstable_by(limit, |a, b| b.0.cmp(&a.0));
             found.truncate(limit);
         }
-        found.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        found.sort_unstable_by_key(|(rank, _)| std::cmp::Reverse(*rank));
         let next_cursor = found.last().filter(|_| more).map(|((total, number), _)| format!("{total}-{number}"));
         Ok(ListView { journeys: found.into_iter().map(|(_, entry)| self.list_item(entry, now)).collect(), next_cursor })
     }
@@ -183,6 +183,7 @@ impl Tracker {
             route: self.routes.get(journey.route()).name().to_owned(),
             stage: entry.position.map(at).unwrap_or_default(),
             idle_ms: millis(now - entry.last_seen),
+            in_progress: None,
         }
     }
 

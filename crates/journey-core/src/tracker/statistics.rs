@@ -2,7 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::{histogram::Histogram, journey::Status, metrics::Exemplar, route::Route, window::Windows};
+use crate::{
+    histogram::{Histogram, power_of_two_above},
+    journey::Status,
+    metrics::Exemplar,
+    route::Route,
+    window::Windows,
+};
 
 /// Finished journeys per route whose leg latencies are kept for attribution.
 const RING_JOURNEYS: usize = 4096;
@@ -126,9 +132,7 @@ impl LatencyStatistics {
     }
 
     pub(super) fn exemplar(&mut self, exemplar: Exemplar) {
-        // The exponent of the value in nanoseconds: one exemplar for each doubling.
-        let bucket = i32::try_from(64 - exemplar.nanos.leading_zeros()).unwrap_or(0);
-        self.exemplars.insert(bucket, exemplar);
+        self.exemplars.insert(power_of_two_above(exemplar.nanos), exemplar);
     }
 }
 

@@ -29,10 +29,15 @@ impl Tombs {
         Self { by_hash: HashMap::default(), order: VecDeque::new(), most }
     }
 
-    /// Remembers an id until a time, at most.
+    /// Remembers an id until a time, at most. Of several generations the newest counts, in whatever order they go.
     pub(super) fn bury(&mut self, hash: u64, reason: DropReason, generation: u32, until: i64) {
-        if self.by_hash.insert(hash, Tomb { reason, generation, until }).is_none() {
-            self.order.push_back(hash);
+        match self.by_hash.get_mut(&hash) {
+            Some(tomb) if tomb.generation > generation => tomb.until = tomb.until.max(until),
+            Some(tomb) => *tomb = Tomb { reason, generation, until },
+            None => {
+                self.by_hash.insert(hash, Tomb { reason, generation, until });
+                self.order.push_back(hash);
+            }
         }
         while self.order.len() > self.most {
             if let Some(oldest) = self.order.pop_front() {
