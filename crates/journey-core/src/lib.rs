@@ -52,7 +52,8 @@ pub use self::{
     metrics::{Exemplar, MetricsSnapshot, Series},
     platform::{PlatformTime, PlatformTimeError},
     route::{
-        Correlation, InstantRule, Leg, LegKind, Presence, Route, RouteBuilder, RouteError, Segment, Stage, StageIndex,
+        Correlation, InstantRule, Leg, LegKind, Presence, Route, RouteBuilder, RouteError, Segment, Stage,
+        StageBuilder, StageIndex,
     },
     routes::{RouteIndex, Routes, StageRef, StageTexts},
     time::{InvalidInstant, instant_from_number, parse_duration, parse_instant, rfc3339},

@@ -98,6 +98,7 @@ pub struct CheckpointView {
 
 /// A stage span that is open now: the stage was entered and not yet left, so it is no checkpoint yet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct InProgressView {
     /// Stage id, such as `T7`.
