@@ -129,6 +129,17 @@ pub enum LegQuality {
     Skewed,
 }
 
+/// What statistics need of a leg or segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Between {
+    /// Latency as measured, nanoseconds.
+    pub(crate) nanos: i64,
+    /// An end has a resolution of a second, so the latency is up to a second off.
+    pub(crate) coarse: bool,
+    /// The end was carried here: it belongs to the process that saw it.
+    pub(crate) carried: bool,
+}
+
 /// A leg both of whose ends are known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LegValue {
@@ -421,9 +432,14 @@ impl Journey {
         Some(leg_value(leg.name.clone(), from, to, sources))
     }
 
-    /// Latency of a leg without its name; `None` unless both ends were reached.
-    pub(crate) fn nanos_between(&self, from: StageIndex, to: StageIndex) -> Option<i64> {
-        Some(self.first_success(to)?.at.saturating_sub(self.first_success(from)?.at))
+    /// Latency between two stages; `None` unless both were reached.
+    pub(crate) fn between(&self, from: StageIndex, to: StageIndex) -> Option<Between> {
+        let (from, to) = (self.first_success(from)?, self.first_success(to)?);
+        Some(Between {
+            nanos: to.at.saturating_sub(from.at),
+            coarse: from.resolution.max(to.resolution) == Resolution::Second,
+            carried: to.carried,
+        })
     }
 
     /// Segments both of whose ends were reached.

@@ -58,7 +58,7 @@ pub use self::{
     routes::{RouteIndex, Routes, StageRef, StageTexts},
     time::{InvalidInstant, instant_from_number, parse_duration, parse_instant, rfc3339},
     timings::Timings,
-    trace_id::{TraceIdKey, span_id_for_leg},
-    tracker::{Limits, ListQuery, ListStatus, Tracker},
+    trace_id::{TraceIdKey, root_span_id, span_id_for_leg},
+    tracker::{Limits, ListQuery, Tracker},
     window::Window,
 };

@@ -291,6 +291,8 @@ pub struct LegStatsView {
     pub stats: StatsView,
     /// Negative latencies since start: shown on the journey, never counted in `count`.
     pub skewed: u64,
+    /// Latencies since start with an end in whole seconds: counted as measured, each up to a second off.
+    pub coarse: u64,
 }
 
 /// Statistics of one segment.
@@ -311,6 +313,8 @@ pub struct SegmentStatsView {
     pub stats: StatsView,
     /// Negative latencies since start.
     pub skewed: u64,
+    /// Latencies since start with an end in whole seconds: counted as measured, each up to a second off.
+    pub coarse: u64,
 }
 
 /// A latency distribution. Quantiles carry a relative error of at most 0.54 %; all are absent when `count` is 0.

@@ -548,6 +548,26 @@ fn a_summary_names_the_bottlenecks_and_adds_up() {
 }
 
 #[test]
+fn an_end_in_whole_seconds_is_never_called_the_bottleneck_while_others_are_known_better() {
+    let mut bench = Bench::new(Limits::default());
+    let mut shifted = WHOLE;
+    shifted.iter_mut().skip(1).for_each(|(_, ms)| *ms += 900);
+    for number in 0..30 {
+        let (id, fine) = (format!("m{number}"), number % 3 == 0);
+        let (stages, resolution) = if fine { (WHOLE, Resolution::Fine) } else { (shifted, Resolution::Second) };
+        bench.offer(Checkpoint { clock: ClockKind::Platform, resolution, ..reached(&id, 0, 0) }).unwrap();
+        bench.reach(&id, &stages[1..]);
+    }
+    let coarse = bench.view("m1");
+    assert_eq!((coarse.legs[0].ms, coarse.bottleneck.unwrap().leg.as_str()), (952.0, "db_write"));
+    let summary = bench.tracker.summary(None, Window::Start, bench.now);
+    let inbound = &summary.routes[0].bottlenecks[0];
+    assert_eq!((inbound.leg.as_str(), inbound.journeys), ("db_write", 10));
+    assert!(inbound.sentence.ends_with("(20 with an end in whole seconds are left out)"), "{}", inbound.sentence);
+    assert_eq!((summary.routes[0].legs[0].coarse, summary.routes[0].segments[0].coarse), (20, 20));
+}
+
+#[test]
 fn operations_are_bounded_by_name() {
     let mut bench = Bench::new(Limits { stuck_after: Duration::from_secs(1), ..Limits::default() });
     for number in 0..300 {

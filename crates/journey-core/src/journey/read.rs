@@ -174,8 +174,10 @@ fn bottleneck(legs: &[LegView], route: &Route) -> Option<BottleneckView> {
         let segment = route.segments().iter().find(|segment| Some(&segment.name) == leg.segment.as_ref());
         segment.is_some_and(|segment| route.legs().iter().filter(|leg| segment.contains(leg)).count() > 1)
     };
+    // What may be nothing but the step of a clock is not accused.
+    let sure = |leg: &&LegView| leg.uncertainty_ms.is_none_or(|uncertainty| uncertainty < leg.ms);
     let known = |leg: &&LegView| leg.share_of_segment.is_some() && leg.ms > 0.0;
-    let longest = legs.iter().filter(known).filter(several).max_by(|a, b| a.ms.total_cmp(&b.ms));
+    let longest = legs.iter().filter(known).filter(sure).filter(several).max_by(|a, b| a.ms.total_cmp(&b.ms));
     longest.map(|leg| BottleneckView {
         segment: leg.segment.clone().unwrap_or_default(),
         leg: leg.name.clone(),

@@ -29,12 +29,12 @@ use crate::{
     feed::{CheckpointEvent, FeedEvent},
     histogram::Histogram,
     id::CorrelationId,
-    journey::{Journey, Merged, Status},
+    journey::{Journey, LegQuality, Merged, Status},
     metrics::Exemplar,
     route::StageIndex,
     routes::{RouteIndex, Routes},
     time::{millis, nanos, rfc3339},
-    trace_id::{TraceIdKey, span_id_for_leg},
+    trace_id::{TraceIdKey, root_span_id, span_id_for_leg},
     window::Windows,
 };
 
@@ -60,9 +60,6 @@ pub struct Limits {
     /// How long an active journey may make no progress before it is called stuck. Default 30 s.
     pub stuck_after: Duration,
 }
-
-/// A status to list by.
-pub type ListStatus = Status;
 
 /// Assembles journeys from checkpoints and counts everything.
 ///
@@ -246,7 +243,7 @@ impl Tracker {
         }
         for segment in journey.segments(&self.routes, &self.sources) {
             if let Ok(nanos) = u64::try_from(segment.nanos) {
-                let span_id = span_id_for_leg(trace_id, "journey");
+                let span_id = root_span_id(trace_id);
                 statistics.segments[segment.segment].all.exemplar(Exemplar { nanos, at: now, trace_id, span_id });
             }
         }
@@ -416,10 +413,10 @@ impl Tracker {
             if !touched || entry.legs_counted & (1 << index) != 0 {
                 continue;
             }
-            let Some(nanos) = entry.journey.nanos_between(leg.from, leg.to) else { continue };
+            let Some(between) = entry.journey.between(leg.from, leg.to) else { continue };
             // A leg belongs to the process that records its end: a carried end was counted there.
-            if entry.journey.first_success(leg.to).is_some_and(|end| !end.carried) {
-                statistics.leg(index).count(nanos, now);
+            if !between.carried {
+                statistics.leg(index).count(between.nanos, between.coarse, now);
             }
             entry.legs_counted |= 1 << index;
         }
@@ -434,9 +431,9 @@ impl Tracker {
             if entry.segments_counted & (1 << index) != 0 {
                 continue;
             }
-            let Some(nanos) = entry.journey.nanos_between(segment.from, segment.to) else { continue };
-            if entry.journey.first_success(segment.to).is_some_and(|end| !end.carried) {
-                statistics.segments[index].count(nanos, entry.journey.status(), now);
+            let Some(between) = entry.journey.between(segment.from, segment.to) else { continue };
+            if !between.carried {
+                statistics.segments[index].count(between.nanos, between.coarse, entry.journey.status(), now);
             }
             entry.segments_counted |= 1 << index;
         }
@@ -487,13 +484,14 @@ impl Tracker {
         let statistics = &mut self.statistics[usize::from(journey.route().0)];
         if declared.is_open() {
             for leg in journey.legs(&self.routes, &self.sources) {
-                statistics.leg(usize::from(leg.to.0)).count(leg.nanos(), now);
+                let coarse = leg.quality == LegQuality::Coarse;
+                statistics.leg(usize::from(leg.to.0)).count(leg.nanos(), coarse, now);
             }
         } else {
             statistics.keep(RingEntry {
                 finished_at: now,
-                segments: declared.segments().iter().map(|s| journey.nanos_between(s.from, s.to)).collect(),
-                legs: declared.legs().iter().map(|leg| journey.nanos_between(leg.from, leg.to)).collect(),
+                segments: declared.segments().iter().map(|s| journey.between(s.from, s.to)).collect(),
+                legs: declared.legs().iter().map(|leg| Some(journey.between(leg.from, leg.to)?.nanos)).collect(),
             });
         }
         if self.events_wanted {
@@ -572,7 +570,7 @@ impl Tracker {
         let texts = self.routes.stage_texts(crate::routes::StageRef { route: journey.route(), stage });
         let declared = self.routes.get(journey.route());
         let leg = declared.legs().iter().find(|leg| leg.to == stage);
-        let leg = leg.and_then(|leg| Some((leg.name.clone(), journey.nanos_between(leg.from, leg.to)?)));
+        let leg = leg.and_then(|leg| Some((leg.name.clone(), journey.between(leg.from, leg.to)?.nanos)));
         let event = CheckpointEvent {
             correlation_id: journey.id().as_str().to_owned(),
             generation: journey.generation(),

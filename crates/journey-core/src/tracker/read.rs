@@ -232,6 +232,7 @@ impl Tracker {
                     to: id(segment.to),
                     stats: stats(&counted.all.values.read(window, now)),
                     skewed: counted.all.skewed,
+                    coarse: counted.all.coarse,
                 })
                 .collect(),
             bottlenecks: bottlenecks(route, statistics, window, now),
@@ -257,6 +258,7 @@ impl Tracker {
             budget_ms,
             stats: stats(&leg.values.read(window, now)),
             skewed: leg.skewed,
+            coarse: leg.coarse,
         };
         let texts = |stage| self.routes.stage_texts(StageRef { route: index, stage });
         if route.is_open() {
@@ -432,17 +434,28 @@ fn bottlenecks(route: &Route, statistics: &RouteStatistics, window: Window, now:
         if inside.len() < 2 {
             continue;
         }
-        let kept: Vec<(i64, Vec<Option<i64>>)> = statistics
-            .finished_since(since)
-            .filter_map(|entry| Some((entry.segments[index]?, inside.iter().map(|leg| entry.legs[*leg]).collect())))
+        let known = || statistics.finished_since(since).filter_map(|entry| Some((entry.segments[index]?, entry)));
+        // An end in whole seconds makes a leg look up to a second longer: it would be called the bottleneck for nothing.
+        let fine = known().filter(|(between, _)| !between.coarse).count();
+        let left_out = if fine > 0 { known().count() - fine } else { 0 };
+        let kept: Vec<(i64, Vec<Option<i64>>)> = known()
+            .filter(|(between, _)| fine == 0 || !between.coarse)
+            .map(|(between, entry)| (between.nanos, inside.iter().map(|leg| entry.legs[*leg]).collect()))
             .collect();
         if kept.is_empty() {
             continue;
         }
+        let note = match (fine, left_out) {
+            (0, _) => "; an end is given in whole seconds, so all this is up to 1 s off".to_owned(),
+            (_, 0) => String::new(),
+            (_, left_out) => format!(" ({left_out} with an end in whole seconds are left out)"),
+        };
         let vectors: Vec<LegVector<'_>> = kept.iter().map(|(total, legs)| LegVector { total: *total, legs }).collect();
         let attribution = attribute(&vectors, 0.95);
         let most = if Some(segment.to.0 - segment.from.0) == widest { 3 } else { 1 };
-        rows.extend(largest(route, segment, &inside, &attribution, most));
+        let mut named = largest(route, segment, &inside, &attribution, most);
+        named.iter_mut().for_each(|row| row.sentence.push_str(&note));
+        rows.extend(named);
     }
     rows
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     histogram::{Histogram, power_of_two_above},
-    journey::Status,
+    journey::{Between, Status},
     metrics::Exemplar,
     route::Route,
     window::Windows,
@@ -35,7 +35,10 @@ pub(super) struct RouteStatistics {
 #[derive(Debug)]
 pub(super) struct LatencyStatistics {
     pub(super) values: Windows<Histogram>,
+    /// Negative ones since start; in no histogram.
     pub(super) skewed: u64,
+    /// Those with an end in whole seconds since start; in the histogram as measured.
+    pub(super) coarse: u64,
     /// Newest exemplar by power-of-two bucket.
     pub(super) exemplars: BTreeMap<i32, Exemplar>,
 }
@@ -63,8 +66,8 @@ pub(super) struct StageStatistics {
 #[derive(Debug)]
 pub(super) struct RingEntry {
     pub(super) finished_at: i64,
-    /// By segment of the route, nanoseconds.
-    pub(super) segments: Vec<Option<i64>>,
+    /// By segment of the route.
+    pub(super) segments: Vec<Option<Between>>,
     /// By leg of the route, nanoseconds.
     pub(super) legs: Vec<Option<i64>>,
 }
@@ -114,14 +117,15 @@ impl RouteStatistics {
 
 impl LatencyStatistics {
     fn new(now: i64) -> Self {
-        Self { values: Windows::new(now), skewed: 0, exemplars: BTreeMap::new() }
+        Self { values: Windows::new(now), skewed: 0, coarse: 0, exemplars: BTreeMap::new() }
     }
 
     /// Counts a latency; a negative one only as skew. Returns what goes into a histogram.
-    pub(super) fn count(&mut self, nanos: i64, now: i64) -> Option<u64> {
+    pub(super) fn count(&mut self, nanos: i64, coarse: bool, now: i64) -> Option<u64> {
         match u64::try_from(nanos) {
             Ok(nanos) => {
                 self.values.current(now).record(nanos);
+                self.coarse += u64::from(coarse);
                 Some(nanos)
             }
             Err(_) => {
@@ -141,8 +145,8 @@ impl SegmentStatistics {
         Self { all: LatencyStatistics::new(now), by_outcome: Default::default() }
     }
 
-    pub(super) fn count(&mut self, nanos: i64, status: Status, now: i64) {
-        if let (Some(nanos), Some(outcome)) = (self.all.count(nanos, now), outcome_index(status)) {
+    pub(super) fn count(&mut self, nanos: i64, coarse: bool, status: Status, now: i64) {
+        if let (Some(nanos), Some(outcome)) = (self.all.count(nanos, coarse, now), outcome_index(status)) {
             self.by_outcome[outcome].record(nanos);
         }
     }
