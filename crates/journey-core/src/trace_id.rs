@@ -57,9 +57,9 @@ pub fn root_span_id(trace_id: u128) -> u64 {
 /// The trace id is a keyed hash already, so a mix is enough here: FNV-1a (Fowler, Noll, Vo) of the name, and the
 /// finalizer of SplitMix64 (Steele, Lea, Flood 2014).
 pub fn span_id_for_leg(trace_id: u128, leg: &str) -> u64 {
-    let name = leg.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    });
+    let name = leg
+        .bytes()
+        .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
     let mut mixed = name ^ (trace_id as u64) ^ ((trace_id >> 64) as u64).rotate_left(32);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as Hyper, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    rt::TokioTimer,
 };
 use rustls::ClientConfig;
 
@@ -20,6 +20,7 @@ use crate::{
     proto::{self, PartialSuccess},
     retry::{grpc_code_name, is_grpc_retryable, is_http_retryable, retry_after},
     tls,
+    unobserved::UnobservedExecutor,
 };
 
 /// The largest answer that is read.
@@ -170,7 +171,7 @@ fn connection(tls: &ClientConfig, collector: &Collector) -> Connection {
         Protocol::Grpc => schemes.enable_http2().wrap_connector(tcp),
         Protocol::HttpProtobuf | Protocol::HttpJson => schemes.enable_http1().wrap_connector(tcp),
     };
-    Hyper::builder(TokioExecutor::new())
+    Hyper::builder(UnobservedExecutor)
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(1)

@@ -22,6 +22,7 @@ use crate::{
     sender::{Sender, Shared, Stop},
     statistics::{Requests, Statistics, StatisticsLines},
     trace::Context,
+    unobserved::Unobserved,
 };
 
 /// How long after its deadline a shutdown waits for the export thread to count what it could not send.
@@ -130,15 +131,12 @@ impl OtlpExporter {
         let ended = Arc::new(Ended::default());
         let ending = Ending(Arc::clone(&ended));
         let thread = std::thread::Builder::new().name("journey-export".to_owned());
-        // Our own requests are not observed: hyper and h2 emit spans, which would otherwise come back to us.
-        let unobserved = move || {
-            tracing_core::dispatcher::with_default(&tracing_core::Dispatch::none(), || {
-                let _ending = ending;
-                runtime.run(tasks, stopping);
-            });
+        let body = move || {
+            let _ending = ending;
+            runtime.run(tasks, stopping);
         };
         thread
-            .spawn(unobserved)
+            .spawn(body)
             .map_err(|error| ConfigError::unspoken("export thread", "cannot be started").caused_by(error))?;
 
         let exporter = Arc::new(Self {
@@ -385,7 +383,7 @@ impl OwnRuntime {
 
     fn spawn(&self, tasks: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = &self.0 {
-            tasks.spawn_on(task, runtime.handle());
+            tasks.spawn_on(Unobserved::new(task), runtime.handle());
         }
     }
 

@@ -25,6 +25,7 @@
 //! | `queue` | which journeys wait, and what became of all others? |
 //! | `journeys`, `statistics` | when does what go out? |
 //! | `sender`, `retry`, `breaker` | what happens when it fails? |
+//! | `unobserved` | how do our requests stay out of the application's own traces? |
 //! | `client`, `tls`, `lines` | how are bytes brought to a collector, a file, the screen? |
 //! | `exporter` | how does the process see all this? |
 //!
@@ -64,6 +65,7 @@ mod statistics;
 mod text;
 mod tls;
 mod trace;
+mod unobserved;
 mod wire;
 
 pub use self::{

@@ -189,7 +189,9 @@ impl Tracker {
 
     /// Statistics over a window, of all routes or of one.
     pub fn summary(&self, route: Option<RouteIndex>, window: Window, now: i64) -> SummaryView {
-        let asked = self.routes.iter().filter(|(index, _)| route.is_none_or(|route| route == *index));
+        // An open route that learned nothing yet has nothing to tell, unless it is asked for.
+        let used = |index| self.routes.stage_count(index) > 0;
+        let asked = self.routes.iter().filter(|(index, _)| route.map_or_else(|| used(*index), |route| route == *index));
         let routes: Vec<RouteSummaryView> = asked.map(|(index, _)| self.route_summary(index, window, now)).collect();
         let mut operations: Vec<OperationView> = self
             .operations
@@ -387,6 +389,8 @@ impl Tracker {
             never_seen.insert(route.name().to_owned(), self.never_seen(index));
         }
         let mut clock_domains: Vec<String> = self.sources.all().iter().map(|s| s.clock_domain.clone()).collect();
+        // Carried checkpoints come from a source that nobody named.
+        clock_domains.retain(|domain| !domain.is_empty());
         clock_domains.sort();
         clock_domains.dedup();
         SelfView {
