@@ -1,0 +1,8 @@
+//! The `journey` binary as a process.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod commands;
+#[cfg(unix)]
+mod live;
+mod support;

@@ -1,0 +1,296 @@
+//! Which callsites are our business? Resolved once per callsite, never per span.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{
+        AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+use journey_core::{Correlation, RouteIndex, Routes, StageRef, WithinKind};
+use parking_lot::Mutex;
+use tracing_core::{Level, Metadata};
+
+use super::fields::Role;
+
+/// Half of a table is used: then the next one, four times as large, is made. Two thousand callsites are a large program.
+const FIRST_TABLE: usize = 4_096;
+
+/// Metadata is aligned to more than one byte, which leaves this bit of its address to say that it is of interest.
+const OF_INTEREST: usize = 1;
+
+/// All callsites that were met, found by the address of their metadata.
+///
+/// Foreign ones are kept too. `tracing` tells us of a callsite before its first use, but not before its second: a thread
+/// that comes while another is still telling us uses the callsite at once, so that "unknown" must not mean "foreign".
+pub(crate) struct Callsites {
+    rules: Rules,
+    table: Table,
+    inserting: Mutex<()>,
+}
+
+/// A callsite of interest.
+#[derive(Debug)]
+pub(crate) struct Callsite {
+    pub(crate) metadata: &'static Metadata<'static>,
+    /// What each field is to us, by its index.
+    pub(crate) roles: Box<[Role]>,
+    /// Routes for which each id field counts, one bit per route; by the number in [`Role::Id`].
+    pub(crate) id_routes: Box<[u64]>,
+    /// The stages that the span's name means.
+    pub(crate) stages: Box<[StageRef]>,
+    /// It has a field `journey.stage`.
+    pub(crate) names_stage: bool,
+    /// It is a call that is summed into the stage around it.
+    pub(crate) within: Option<WithinKind>,
+}
+
+/// What makes a callsite interesting.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    routes: Arc<Routes>,
+    /// Calls inside stages are collected.
+    within: bool,
+    /// A route takes each root span as a journey, so every span may matter as a root.
+    root_span: bool,
+}
+
+/// Open addressing without locks for readers: an address is published after its callsite is in place.
+struct Table {
+    /// 0, the address of a foreign callsite, or that of one of interest with [`OF_INTEREST`] set.
+    addresses: Box<[AtomicUsize]>,
+    callsites: Box<[OnceLock<Box<Callsite>>]>,
+    used: AtomicUsize,
+    next: OnceLock<Box<Table>>,
+}
+
+/// What a table says about a callsite.
+enum Known<'a> {
+    OfInterest(&'a Callsite),
+    Foreign,
+    No,
+}
+
+impl Callsites {
+    pub(crate) fn new(routes: Arc<Routes>, within: bool) -> Self {
+        let root_span = routes.iter().any(|(_, route)| *route.correlation() == Correlation::RootSpan);
+        Self { rules: Rules { routes, within, root_span }, table: Table::new(FIRST_TABLE), inserting: Mutex::new(()) }
+    }
+
+    /// The callsite, where it is of interest. A foreign one costs one look into a table.
+    #[inline]
+    pub(crate) fn find(&self, metadata: &'static Metadata<'static>) -> Option<&Callsite> {
+        match self.table.find(address(metadata)) {
+            Known::Foreign => None,
+            Known::OfInterest(callsite) => Some(callsite),
+            Known::No => self.first_sight(metadata),
+        }
+    }
+
+    /// Whether the filter lets it through: it is of interest, or it may be the root of a journey.
+    pub(crate) fn wants(&self, metadata: &Metadata<'_>) -> bool {
+        if self.rules.root_span && metadata.is_span() {
+            return true;
+        }
+        match self.table.find(address(metadata)) {
+            Known::OfInterest(_) => true,
+            Known::Foreign => false,
+            Known::No => self.rules.of_interest(metadata),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn first_sight(&self, metadata: &'static Metadata<'static>) -> Option<&Callsite> {
+        let callsite = self.rules.of_interest(metadata).then(|| Box::new(self.rules.callsite(metadata)));
+        // Two threads may meet a callsite at once: the first one in keeps its place.
+        let _inserting = self.inserting.lock();
+        match self.table.find(address(metadata)) {
+            Known::OfInterest(callsite) => Some(callsite),
+            Known::Foreign => None,
+            Known::No => self.table.insert(address(metadata), callsite),
+        }
+    }
+}
+
+impl Rules {
+    fn of_interest(&self, metadata: &Metadata<'_>) -> bool {
+        let has = |name: &str| metadata.fields().field(name).is_some();
+        if metadata.is_event() {
+            return has("journey.stage") || is_instrumented_error(metadata);
+        }
+        let carries_id = |correlation: &Correlation| match correlation {
+            Correlation::Fields(names) => names.iter().any(|name| has(name)),
+            Correlation::RootSpan => false,
+        };
+        metadata.is_span()
+            && (has("journey.stage")
+                || !self.routes.stages_named(metadata.name()).is_empty()
+                || self.routes.iter().any(|(_, route)| carries_id(route.correlation()))
+                || (self.within && within_kind(metadata).is_some()))
+    }
+
+    fn callsite(&self, metadata: &'static Metadata<'static>) -> Callsite {
+        let names_stage = metadata.fields().field("journey.stage").is_some();
+        let stages = if metadata.is_span() { self.routes.stages_named(metadata.name()) } else { &[] };
+        let within = if self.within && metadata.is_span() { within_kind(metadata) } else { None };
+        let is_stage = names_stage || !stages.is_empty() || metadata.is_event();
+        let role = |name: &str| if is_stage { Role::of(name) } else { Role::None };
+        let mut roles: Box<[Role]> = metadata.fields().iter().map(|field| role(field.name())).collect();
+        let mut id_routes = Vec::new();
+        for (RouteIndex(route), declared) in self.routes.iter() {
+            let Correlation::Fields(names) = declared.correlation() else { continue };
+            let Some(field) = names.iter().find_map(|name| metadata.fields().field(name.as_str())) else { continue };
+            let role = &mut roles[field.index()];
+            if !matches!(role, Role::Id(_)) {
+                *role = Role::Id(id_routes.len() as u8);
+                id_routes.push(0);
+            }
+            if let Role::Id(number) = *role {
+                id_routes[usize::from(number)] |= 1_u64 << route;
+            }
+        }
+        Callsite { metadata, roles, id_routes: id_routes.into(), stages: stages.into(), names_stage, within }
+    }
+}
+
+/// `#[instrument(err)]` emits an event whose only field is `error`; an error event that says more is the application's
+/// own and does not decide about the stage.
+fn is_instrumented_error(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() == Level::ERROR && metadata.fields().len() == 1 && metadata.fields().field("error").is_some()
+}
+
+fn within_kind(metadata: &Metadata<'_>) -> Option<WithinKind> {
+    let has = |name| metadata.fields().field(name).is_some();
+    if has("db.system.name") || has("db.system") {
+        Some(WithinKind::Db)
+    } else if has("rpc.system") {
+        // Before HTTP: a gRPC client may name both, and the call is the rpc.
+        Some(WithinKind::Rpc)
+    } else {
+        has("http.request.method").then_some(WithinKind::Http)
+    }
+}
+
+impl Table {
+    fn new(slots: usize) -> Self {
+        Self {
+            addresses: (0..slots).map(|_| AtomicUsize::new(0)).collect(),
+            callsites: (0..slots).map(|_| OnceLock::new()).collect(),
+            used: AtomicUsize::new(0),
+            next: OnceLock::new(),
+        }
+    }
+
+    #[inline]
+    fn find(&self, address: usize) -> Known<'_> {
+        let mask = self.addresses.len() - 1;
+        let mut at = home(address) & mask;
+        loop {
+            // Half of the slots stay empty, so that this ends.
+            match self.addresses[at].load(Acquire) {
+                found if found == address => return Known::Foreign,
+                0 => return self.next.get().map_or(Known::No, |next| next.find(address)),
+                found if found == address | OF_INTEREST => {
+                    return self.callsites[at].get().map_or(Known::No, |callsite| Known::OfInterest(callsite));
+                }
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    /// Called by one thread at a time, for an address that is not there; no callsite makes it a foreign one.
+    fn insert(&self, address: usize, callsite: Option<Box<Callsite>>) -> Option<&Callsite> {
+        if self.used.load(Relaxed) >= self.addresses.len() / 2 {
+            let next = self.next.get_or_init(|| Box::new(Self::new(self.addresses.len() * 4)));
+            return next.insert(address, callsite);
+        }
+        self.used.fetch_add(1, Relaxed);
+        let mask = self.addresses.len() - 1;
+        let mut at = home(address) & mask;
+        while self.addresses[at].load(Relaxed) != 0 {
+            at = (at + 1) & mask;
+        }
+        let placed: Option<&Callsite> = callsite.map(|callsite| &**self.callsites[at].get_or_init(|| callsite));
+        let mark = if placed.is_some() { OF_INTEREST } else { 0 };
+        // Readers that see the address may read the callsite without a lock.
+        self.addresses[at].store(address | mark, Release);
+        placed
+    }
+}
+
+#[inline]
+fn address(metadata: &Metadata<'_>) -> usize {
+    std::ptr::from_ref(metadata).addr()
+}
+
+/// Statics lie a hundred bytes or so apart: the low bits say little, a multiplication spreads the rest.
+#[inline]
+fn home(address: usize) -> usize {
+    (((address as u64) >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize
+}
+
+impl std::fmt::Debug for Callsites {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Callsites").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn callsite() -> Box<Callsite> {
+        let span = tracing::info_span!(parent: None, "T4", correlation_id = "m");
+        let metadata = span.metadata().unwrap_or_else(|| unreachable!("a subscriber is there"));
+        Box::new(Callsites::new(Arc::default(), false).rules.callsite(metadata))
+    }
+
+    #[test]
+    fn a_full_table_goes_on_in_the_next() {
+        tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            let table = Table::new(8);
+            let address = |number: usize| (number + 1) * 64;
+            for number in 0..200 {
+                let interesting = (number % 3 == 0).then(callsite);
+                assert_eq!(table.insert(address(number), interesting).is_some(), number % 3 == 0);
+            }
+            for number in 0..200 {
+                let found = table.find(address(number));
+                assert!(matches!(found, Known::OfInterest(_)) == (number % 3 == 0) && !matches!(found, Known::No));
+            }
+            assert!(matches!(table.find(address(200)), Known::No));
+        });
+    }
+
+    #[test]
+    fn a_callsite_that_nobody_told_us_about_is_resolved_once() {
+        tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            let callsites = Callsites::new(Arc::default(), false);
+            let foreign = tracing::info_span!("foreign").metadata().unwrap();
+            let stage = tracing::info_span!("T4").metadata().unwrap();
+            for _ in 0..2 {
+                assert!(callsites.wants(stage) && !callsites.wants(foreign));
+                assert!(callsites.find(stage).is_some() && callsites.find(foreign).is_none());
+            }
+            assert_eq!(callsites.table.used.load(Relaxed), 2);
+        });
+    }
+
+    #[test]
+    fn threads_that_meet_a_callsite_at_once_get_the_same() {
+        tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            let stage = tracing::info_span!("T4").metadata().unwrap();
+            for _ in 0..100 {
+                let callsites = Callsites::new(Arc::default(), false);
+                std::thread::scope(|scope| {
+                    let find = || callsites.find(stage).map(|callsite| std::ptr::from_ref(callsite).addr());
+                    let other = scope.spawn(find);
+                    assert_eq!(find(), other.join().unwrap());
+                });
+                assert_eq!(callsites.table.used.load(Relaxed), 1);
+            }
+        });
+    }
+}
