@@ -38,6 +38,11 @@
 //! tracker cannot follow, checkpoints are lost, newest first; each loss is counted by its reason. Dropping the last
 //! handle is not a shutdown.
 
+/// The README's example is compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 mod builder;
 mod clock;
 mod config;

@@ -44,6 +44,8 @@ pub(crate) struct Callsite {
     pub(crate) names_stage: bool,
     /// It is a call that is summed into the stage around it.
     pub(crate) within: Option<WithinKind>,
+    /// The operation such a call is counted as: `db query`, the kind and the span's name.
+    pub(crate) operation: Option<Arc<str>>,
 }
 
 /// What makes a callsite interesting.
@@ -151,7 +153,8 @@ impl Rules {
                 id_routes[usize::from(number)] |= 1_u64 << route;
             }
         }
-        Callsite { metadata, roles, id_routes: id_routes.into(), stages: stages.into(), names_stage, within }
+        let operation = within.map(|kind| format!("{} {}", kind.as_str(), metadata.name()).into());
+        Callsite { metadata, roles, id_routes: id_routes.into(), stages: stages.into(), names_stage, within, operation }
     }
 }
 

@@ -207,8 +207,12 @@ impl JourneyLayer {
         let Some((span, passage)) = inner.spans.remove(id.into_u64(), found) else { return };
         let OpenSpan { callsite, opened, stage, fields, carried, call, within, context_seen } = span;
         if let Some(kind) = call {
-            let nanos = passage.last_exit.unwrap_or(opened).saturating_sub(opened);
-            within::add_to_stage(&inner.spans, ctx, id, kind, u64::try_from(nanos).unwrap_or(0));
+            let nanos = u64::try_from(passage.last_exit.unwrap_or(opened).saturating_sub(opened)).unwrap_or(0);
+            let counted = within::add_to_stage(&inner.spans, ctx, id, kind, nanos);
+            let callsite = callsite.filter(|_| counted).and_then(|metadata| inner.callsites.find(metadata));
+            if let Some(name) = callsite.and_then(|callsite| callsite.operation.clone()) {
+                inner.parts.intake.offer(Message::Operation { name, nanos });
+            }
         }
         let stage = match stage {
             StageOf::None => return,

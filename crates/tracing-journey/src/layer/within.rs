@@ -6,23 +6,30 @@ use tracing_subscriber::{layer::Context, registry::LookupSpan};
 
 use super::open_spans::{OpenSpans, StageOf};
 
-/// Adds a call that ended to the nearest stage around it; where there is none, it is not counted.
-pub(crate) fn add_to_stage<S>(spans: &OpenSpans, ctx: &Context<'_, S>, call: &span::Id, kind: WithinKind, nanos: u64)
+/// Adds a call that ended to the nearest stage around it, and says whether there was one: elsewhere it is not counted.
+pub(crate) fn add_to_stage<S>(
+    spans: &OpenSpans,
+    ctx: &Context<'_, S>,
+    call: &span::Id,
+    kind: WithinKind,
+    nanos: u64,
+) -> bool
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let Some(call) = ctx.span(call) else { return };
+    let Some(call) = ctx.span(call) else { return false };
     for around in call.scope().skip(1) {
         let Some(slot) = spans.find(around.id().into_u64()) else { continue };
         let mut guard = slot.span();
         match guard.as_mut() {
             Some(open) if open.stage != StageOf::None => {
                 open.add_call(kind, nanos);
-                return;
+                return true;
             }
             // A call inside a call is part of it: counting both would count the time twice.
-            Some(open) if open.call.is_some() => return,
+            Some(open) if open.call.is_some() => return false,
             _ => {}
         }
     }
+    false
 }
