@@ -14,12 +14,14 @@
 //! | `tracker` | which journeys are open, finished, late, evicted, and what was lost? |
 //! | `histogram`, `window` | how are latencies counted, and over which period? |
 //! | `attribution` | which leg is the bottleneck? |
+//! | `closest` | what was meant by a name that nobody knows? |
 //! | `view` | what do readers see (the one set of JSON types)? |
 //! | `feed` | what happened since I last looked? |
 //! | `live` | how do one writer and many readers share a tracker? |
 
 mod attribution;
 mod checkpoint;
+mod closest;
 mod drops;
 mod feed;
 mod histogram;
@@ -43,6 +45,7 @@ pub use self::{
     checkpoint::{
         Checkpoint, ClockKind, Outcome, Resolution, Source, SourceIndex, Sources, StageError, Within, WithinKind,
     },
+    closest::closest,
     drops::{Accounting, DropReason},
     feed::{CheckpointEvent, Feed, FeedBatch, FeedEvent, FeedItem, FeedReader},
     histogram::{Histogram, HistogramBuckets},

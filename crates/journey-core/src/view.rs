@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::histogram::Histogram;
+
 /// One journey, whole (`GET /api/v2/metrics/journey/{correlationId}`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -485,4 +487,22 @@ pub struct SelfView {
     pub warnings: Vec<String>,
     /// What other parts say of themselves, by part (`intake`, `exporter`, `http`, ...).
     pub parts: BTreeMap<String, serde_json::Value>,
+}
+
+impl StatsView {
+    /// The distribution that a histogram holds.
+    pub fn of(values: &Histogram) -> Self {
+        let ms = |nanos: f64| nanos / 1e6;
+        let quantile = |q| values.quantile_nanos(q).map(ms);
+        Self {
+            count: values.count(),
+            mean_ms: values.mean_nanos().map(ms),
+            min_ms: values.min_nanos().map(|nanos| ms(nanos as f64)),
+            max_ms: values.max_nanos().map(|nanos| ms(nanos as f64)),
+            p50_ms: quantile(0.5),
+            p95_ms: quantile(0.95),
+            p99_ms: quantile(0.99),
+            p999_ms: quantile(0.999),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use journey_core::{
-    Histogram, MetricsSnapshot, Routes, Window, rfc3339,
+    MetricsSnapshot, Routes, Window, rfc3339,
     view::{AccountingView, LegStatsView, OperationView, StatsView, SummaryView},
 };
 use serde::{Deserialize, Serialize};
@@ -105,7 +105,7 @@ pub(crate) fn document(app: &App) -> MetricsDocument {
         operations: snapshot
             .operations
             .iter()
-            .map(|series| OperationView { name: series.name.clone(), stats: stats(&series.histogram) })
+            .map(|series| OperationView { name: series.name.clone(), stats: StatsView::of(&series.histogram) })
             .collect(),
         accounting: snapshot.accounting.view(),
         overflowed: snapshot.overflowed,
@@ -152,7 +152,7 @@ fn route_metrics(snapshot: &MetricsSnapshot, summary: &SummaryView, routes: &Rou
                 .map(|series| SegmentMetrics {
                     name: series.name.clone(),
                     outcome: series.outcome.clone().unwrap_or_default(),
-                    stats: stats(&series.histogram),
+                    stats: StatsView::of(&series.histogram),
                 })
                 .collect(),
         });
@@ -166,19 +166,4 @@ fn stage_entry<'a>(stages: &'a mut Vec<StageMetrics>, name: &str) -> &'a mut Sta
         stages.len() - 1
     });
     &mut stages[index]
-}
-
-fn stats(histogram: &Histogram) -> StatsView {
-    let ms = |nanos: f64| nanos / 1e6;
-    let quantile = |q| histogram.quantile_nanos(q).map(ms);
-    StatsView {
-        count: histogram.count(),
-        mean_ms: histogram.mean_nanos().map(ms),
-        min_ms: histogram.min_nanos().map(|nanos| ms(nanos as f64)),
-        max_ms: histogram.max_nanos().map(|nanos| ms(nanos as f64)),
-        p50_ms: quantile(0.5),
-        p95_ms: quantile(0.95),
-        p99_ms: quantile(0.99),
-        p999_ms: quantile(0.999),
-    }
 }

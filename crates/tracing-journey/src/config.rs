@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
+use journey_core::closest;
 use tracing_core::LevelFilter;
 
 use crate::{
     error::{Kind, Place, SetupError},
-    settings::{SETTINGS, closest, setting},
+    settings::{SETTINGS, setting},
 };
 
 /// A settings file is a few hundred bytes; what is larger is some other file.

@@ -443,29 +443,6 @@ pub(crate) fn setting(env: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.env == env)
 }
 
-/// The known name closest to one that nobody knows, where it is close enough to be a slip of the hand.
-pub(crate) fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let (distance, closest) = known.map(|known| (distance(name, known), known)).min()?;
-    // A third of the letters wrong is another word.
-    (distance <= closest.len() / 3).then_some(closest)
-}
-
-/// Levenshtein distance over the first 64 characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().take(64).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 const fn both(
     group: SettingGroup,
     env: &'static str,
@@ -518,6 +495,7 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_hand_finds_the_name_that_was_meant() {
+        use journey_core::closest;
         let known = || SETTINGS.iter().map(|setting| setting.env);
         assert_eq!(closest("JOURNEY_RETENTON", known()), Some("JOURNEY_RETENTION"));
         assert_eq!(closest("JOURNEY_HTTP_ADDRESS", known()), Some("JOURNEY_HTTP_ADDR"));

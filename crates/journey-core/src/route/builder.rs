@@ -6,6 +6,7 @@ use super::{
     Correlation, DEFAULT_TTL, InstantRule, Leg, LegKind, MAX_STAGES, Place, Presence, Route, RouteError, Segment,
     Stage, StageIndex, label_of,
 };
+use crate::closest::closest;
 
 /// Builds a [`Route`] in code. Stages stand in the order of the calls.
 ///
@@ -341,27 +342,10 @@ fn check_name(at: &Place<'_>, key: &str, name: &str) -> Result<(), RouteError> {
 }
 
 fn unknown_stage(name: &str, names: &HashMap<&str, usize>) -> String {
-    let closest = names.keys().map(|known| (distance(name, known), *known)).min();
-    match closest {
-        Some((distance, known)) if distance <= 2 => format!("is not a stage of this route (did you mean `{known}`?)"),
-        _ => "is not a stage of this route".to_owned(),
+    match closest(name, names.keys().copied()) {
+        Some(known) => format!("is not a stage of this route (did you mean `{known}`?)"),
+        None => "is not a stage of this route".to_owned(),
     }
-}
-
-/// Levenshtein distance, for short names only.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().take(MAX_STAGES).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// `db_stored` -> `dbStored`.

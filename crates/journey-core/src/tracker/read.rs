@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     attribution::{Attribution, LegShare, LegVector, attribute},
-    histogram::Histogram,
     id::CorrelationId,
     journey::Status,
     metrics::{MetricsSnapshot, Series},
@@ -196,7 +195,10 @@ impl Tracker {
         let mut operations: Vec<OperationView> = self
             .operations
             .iter()
-            .map(|(name, values)| OperationView { name: name.to_string(), stats: stats(&values.read(window, now)) })
+            .map(|(name, values)| OperationView {
+                name: name.to_string(),
+                stats: StatsView::of(&values.read(window, now)),
+            })
             .collect();
         operations.sort_by(|a, b| a.name.cmp(&b.name));
         SummaryView {
@@ -232,7 +234,7 @@ impl Tracker {
                     label: segment.label.clone(),
                     from: id(segment.from),
                     to: id(segment.to),
-                    stats: stats(&counted.all.values.read(window, now)),
+                    stats: StatsView::of(&counted.all.values.read(window, now)),
                     skewed: counted.all.skewed,
                     coarse: counted.all.coarse,
                 })
@@ -258,7 +260,7 @@ impl Tracker {
             from,
             to,
             budget_ms,
-            stats: stats(&leg.values.read(window, now)),
+            stats: StatsView::of(&leg.values.read(window, now)),
             skewed: leg.skewed,
             coarse: leg.coarse,
         };
@@ -411,21 +413,6 @@ impl Tracker {
 fn parse_cursor(cursor: &str) -> Option<Rank> {
     let (total, number) = cursor.split_once('-')?;
     Some((total.parse().ok()?, number.parse().ok()?))
-}
-
-fn stats(values: &Histogram) -> StatsView {
-    let ms = |nanos: f64| nanos / 1e6;
-    let quantile = |q| values.quantile_nanos(q).map(ms);
-    StatsView {
-        count: values.count(),
-        mean_ms: values.mean_nanos().map(ms),
-        min_ms: values.min_nanos().map(|nanos| ms(nanos as f64)),
-        max_ms: values.max_nanos().map(|nanos| ms(nanos as f64)),
-        p50_ms: quantile(0.5),
-        p95_ms: quantile(0.95),
-        p99_ms: quantile(0.99),
-        p999_ms: quantile(0.999),
-    }
 }
 
 /// The three largest legs of the widest segment and the largest leg of every other segment of more than one leg.
