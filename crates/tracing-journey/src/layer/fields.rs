@@ -455,8 +455,8 @@ impl<const N: usize> Text<N> {
         let text = self.as_str();
         let text = text.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(text);
         match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-            // With an escape inside, the quoted form is not the text: left as it is.
-            Some(inner) if !inner.contains('\\') => inner,
+            // With an escape or a quote inside, the quoted form is not the text: left as it is.
+            Some(inner) if !inner.contains(['\\', '"']) => inner,
             _ => text,
         }
     }

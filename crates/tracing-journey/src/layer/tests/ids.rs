@@ -179,3 +179,14 @@ fn the_current_id_is_that_of_the_nearest_span_around() {
     });
     assert_eq!(current_correlation_id(), None, "without a subscriber");
 }
+
+#[test]
+fn quotes_at_both_ends_of_an_id_are_taken_off_only_where_debug_put_them() {
+    let hostile = r#""}],"x":[{""#;
+    let seen = record(|| {
+        info_span!("T3", correlation_id = hostile).in_scope(|| ());
+        info_span!("T4", correlation_id = %hostile).in_scope(|| ());
+    });
+    // Once two messages: what `%` writes looked like what `?` writes.
+    assert_eq!(seen.lines(), [format!("T3 {hostile} reached"), format!("T4 {hostile} reached")]);
+}
