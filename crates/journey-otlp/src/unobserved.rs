@@ -13,11 +13,17 @@ pin_project! {
     /// A future whose spans and events nobody sees: hyper and h2 emit some, which would otherwise stand among the
     /// application's own.
     ///
-    /// Only while it is polled. A subscriber that is set for a thread's whole life would put every span and event of the
+    /// Only while it is polled or dropped. A subscriber that is set for a thread's whole life would put every span and event of the
     /// process on the slow path of `tracing` for as long.
     pub(crate) struct Unobserved<F> {
         #[pin]
-        future: F,
+        future: Option<F>,
+    }
+
+    impl<F> PinnedDrop for Unobserved<F> {
+        fn drop(this: Pin<&mut Self>) {
+            with_default(&Dispatch::none(), || this.project().future.set(None));
+        }
     }
 }
 
@@ -27,7 +33,7 @@ pub(crate) struct UnobservedExecutor;
 
 impl<F> Unobserved<F> {
     pub(crate) fn new(future: F) -> Self {
-        Self { future }
+        Self { future: Some(future) }
     }
 }
 
@@ -35,7 +41,11 @@ impl<F: Future> Future for Unobserved<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        with_default(&Dispatch::none(), || self.project().future.poll(context))
+        with_default(&Dispatch::none(), || match self.project().future.as_pin_mut() {
+            Some(future) => future.poll(context),
+            // Only a dropped one has no future.
+            None => Poll::Pending,
+        })
     }
 }
 
