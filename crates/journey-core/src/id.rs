@@ -54,7 +54,7 @@ impl CorrelationId {
         if text.len() > MAX_ID_BYTES {
             return Err(InvalidId::TooLong(text.len()));
         }
-        if let Some((at, _)) = text.char_indices().find(|(_, c)| c.is_control()) {
+        if let Some(at) = first_control_character(text.as_bytes()) {
             return Err(InvalidId::ControlCharacter(at));
         }
         if text.len() <= INLINE_BYTES {
@@ -80,6 +80,27 @@ impl CorrelationId {
             Repr::Shared(text) => text.as_bytes(),
         }
     }
+}
+
+/// Where the first control character of a UTF-8 text is. By bytes: C0 and DEL are one byte, and C1 is U+0080 to U+009F,
+/// which is C2 and that byte.
+fn first_control_character(text: &[u8]) -> Option<usize> {
+    // This is on the application's path, and nearly every id is printable ASCII: without an early exit the compiler looks
+    // at sixteen bytes at once.
+    if text.iter().fold(true, |printable, byte| printable & (0x20..0x7F).contains(byte)) {
+        return None;
+    }
+    let mut before = 0;
+    for (at, byte) in text.iter().copied().enumerate() {
+        if byte < 0x20 || byte == 0x7F {
+            return Some(at);
+        }
+        if before == 0xC2 && byte <= 0x9F {
+            return Some(at - 1);
+        }
+        before = byte;
+    }
+    None
 }
 
 impl PartialEq for CorrelationId {
@@ -173,6 +194,15 @@ mod tests {
             assert_eq!(id, id.clone());
         }
         assert_eq!(std::mem::size_of::<CorrelationId>(), 40);
+    }
+
+    #[test]
+    fn control_characters_are_those_of_unicode() {
+        for number in 0..=0x10_FFFF_u32 {
+            let Some(c) = char::from_u32(number) else { continue };
+            let expected = c.is_control().then_some(1);
+            assert_eq!(first_control_character(format!("a{c}\u{b5}").as_bytes()), expected, "{number:x}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::{
     checkpoint::{Source, Sources},
@@ -143,7 +143,8 @@ impl Live {
         let result = work(&mut tracker, now);
         let events = tracker.take_events();
         let finished = tracker.take_finished();
-        drop(tracker);
+        // A writer that is never idle would take the lock again before a waiting reader wakes up.
+        MutexGuard::unlock_fair(tracker);
 
         if !events.is_empty() {
             self.feed.publish(events);
