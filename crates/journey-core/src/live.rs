@@ -180,9 +180,7 @@ impl Live {
         let mut view = self.tracker.lock().journey(correlation_id, generation, now)?;
         if view.status == Status::Active.as_str() {
             let mut open = self.open_stages();
-            open.retain(|open| {
-                open.id.as_str() == correlation_id && self.routes.get(open.stage.route).name() == view.route
-            });
+            open.retain(|open| self.is_of(open, correlation_id, &view.route));
             open.sort_by_key(|open| (open.stage, open.since));
             view.in_progress = open
                 .into_iter()
@@ -193,6 +191,11 @@ impl Live {
                 .collect();
         }
         Some(view)
+    }
+
+    /// Whether an open stage is one of this journey.
+    fn is_of(&self, open: &OpenStage, correlation_id: &str, route: &str) -> bool {
+        open.id.as_str() == correlation_id && self.routes.get(open.stage.route).name() == route
     }
 
     fn open_stages(&self) -> Vec<OpenStage> {
@@ -215,9 +218,7 @@ impl Live {
         if view.routes.iter().any(|route| !route.stuck.is_empty()) {
             let open = self.open_stages();
             for stuck in view.routes.iter_mut().flat_map(|route| &mut route.stuck) {
-                let inside = open.iter().filter(|open| {
-                    open.id.as_str() == stuck.correlation_id && self.routes.get(open.stage.route).name() == stuck.route
-                });
+                let inside = open.iter().filter(|open| self.is_of(open, &stuck.correlation_id, &stuck.route));
                 // Of nested spans the innermost says most.
                 let innermost = inside.max_by_key(|open| open.since);
                 stuck.in_progress = innermost.map(|open| self.routes.stage_texts(open.stage).id);

@@ -89,26 +89,10 @@ impl fmt::Display for ExportPolicy {
 mod tests {
     use std::time::Duration;
 
-    use journey_core::{ClockKind, Resolution, Sighting, SourceIndex, StageError, StageIndex};
+    use journey_core::StageError;
 
     use super::*;
-
-    fn stage(index: u16, at: i64) -> StageState {
-        let sighting = Sighting {
-            at,
-            span_id: 0,
-            busy_us: 0,
-            idle_us: 0,
-            source: SourceIndex(0),
-            stage: StageIndex(index),
-            outcome: Outcome::Reached,
-            clock: ClockKind::Process,
-            resolution: Resolution::Fine,
-            carried: false,
-        };
-        let stage = StageIndex(index);
-        StageState { stage, sighting, attempts: 1, first_attempt_at: at, error: None, trace_id: 0, within: Vec::new() }
-    }
+    use crate::trace::tests::stage;
 
     fn route() -> journey_core::RouteBuilder {
         Route::builder("r")

@@ -236,7 +236,7 @@ fn leg_attributes<'a>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use journey_core::{ClockKind, LegQuality, Resolution, Sighting, Source, SourceIndex, StageError};
@@ -256,7 +256,8 @@ mod tests {
         }
     }
 
-    fn stage(index: u16, at: i64) -> StageState {
+    /// A stage that was reached at an instant, with nothing else known.
+    pub(crate) fn stage(index: u16, at: i64) -> StageState {
         let sighting = Sighting {
             at,
             span_id: 0,

@@ -425,22 +425,19 @@ fn bottlenecks(route: &Route, statistics: &RouteStatistics, window: Window, now:
         if inside.len() < 2 {
             continue;
         }
-        let known = || statistics.finished_since(since).filter_map(|entry| Some((entry.segments[index]?, entry)));
         // An end in whole seconds makes a leg look up to a second longer: it would be called the bottleneck for nothing.
-        let fine = known().filter(|(between, _)| !between.coarse).count();
-        let left_out = if fine > 0 { known().count() - fine } else { 0 };
-        let kept: Vec<(i64, Vec<Option<i64>>)> = known()
-            .filter(|(between, _)| fine == 0 || !between.coarse)
+        let known = statistics.finished_since(since).filter_map(|entry| Some((entry.segments[index]?, entry)));
+        let (coarse, fine): (Vec<_>, Vec<_>) = known.partition(|(between, _)| between.coarse);
+        let (used, note) = match (fine.is_empty(), coarse.len()) {
+            (true, 0) => continue,
+            (true, _) => (coarse, "; an end is given in whole seconds, so all this is up to 1 s off".to_owned()),
+            (false, 0) => (fine, String::new()),
+            (false, left_out) => (fine, format!(" ({left_out} with an end in whole seconds are left out)")),
+        };
+        let kept: Vec<(i64, Vec<Option<i64>>)> = used
+            .into_iter()
             .map(|(between, entry)| (between.nanos, inside.iter().map(|leg| entry.legs[*leg]).collect()))
             .collect();
-        if kept.is_empty() {
-            continue;
-        }
-        let note = match (fine, left_out) {
-            (0, _) => "; an end is given in whole seconds, so all this is up to 1 s off".to_owned(),
-            (_, 0) => String::new(),
-            (_, left_out) => format!(" ({left_out} with an end in whole seconds are left out)"),
-        };
         let vectors: Vec<LegVector<'_>> = kept.iter().map(|(total, legs)| LegVector { total: *total, legs }).collect();
         let attribution = attribute(&vectors, 0.95);
         let most = if Some(segment.to.0 - segment.from.0) == widest { 3 } else { 1 };
