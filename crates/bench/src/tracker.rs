@@ -184,7 +184,7 @@ pub(crate) fn holds() -> Result<Figures> {
         summary.time(|| tracker.summary(None, Window::FiveMinutes, START));
     }
     for id in ids.iter().step_by(997) {
-        lookup.time(|| tracker.journey(id.as_str(), None, START));
+        lookup.time(|| tracker.journey(id.as_str(), None));
     }
     let stuck_at = START + limits.stuck_after.as_nanos() as i64 + 1;
     for _ in 0..JOURNEYS / 512 + 1 {

@@ -177,7 +177,7 @@ impl Live {
     /// One journey: its newest generation, or the one asked for.
     pub fn journey(&self, correlation_id: &str, generation: Option<u32>) -> Option<JourneyView> {
         let now = self.now();
-        let mut view = self.tracker.lock().journey(correlation_id, generation, now)?;
+        let mut view = self.tracker.lock().journey(correlation_id, generation)?;
         if view.status == Status::Active.as_str() {
             let mut open = self.open_stages();
             open.retain(|open| self.is_of(open, correlation_id, &view.route));

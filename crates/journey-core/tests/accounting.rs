@@ -128,7 +128,7 @@ impl Watched {
                     tracker.summary(None, window, now);
                 }
                 for number in 0..7 {
-                    tracker.journey(id(number).as_str(), None, now);
+                    tracker.journey(id(number).as_str(), None);
                 }
                 tracker.list(&ListQuery::default(), now).unwrap();
             }
@@ -189,7 +189,7 @@ fn a_generation_that_was_evicted_is_not_used_again() {
         now += later;
         tracker.tick(now);
         let result = tracker.record(reached(id, 1, stage, now - START), now);
-        (result, tracker.journey(id, None, now).map(|view| view.generation))
+        (result, tracker.journey(id, None).map(|view| view.generation))
     };
     assert_eq!(record(&mut tracker, "m", 0, 0), (Ok(()), Some(1)));
     assert_eq!(record(&mut tracker, "m", 1, SECOND), (Ok(()), Some(1)));

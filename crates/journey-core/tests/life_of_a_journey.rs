@@ -60,7 +60,7 @@ impl Bench {
     }
 
     fn view(&self, id: &str) -> JourneyView {
-        self.tracker.journey(id, None, self.now).unwrap()
+        self.tracker.journey(id, None).unwrap()
     }
 
     fn leg_count(&self, leg: &str) -> u64 {
@@ -265,10 +265,10 @@ fn an_id_used_again_after_its_end_is_a_new_generation() {
     bench.at(10_000).reach("m", &[(0, 9_000), (1, 9_010)]);
     let newest = bench.view("m");
     assert_eq!((newest.generation, newest.status.as_str(), newest.other_generations.clone()), (2, "active", vec![1]));
-    let first = bench.tracker.journey("m", Some(1), bench.now).unwrap();
+    let first = bench.tracker.journey("m", Some(1)).unwrap();
     assert_eq!((first.status.as_str(), first.other_generations), ("completed", vec![2]));
     assert_ne!(first.trace_id, newest.trace_id);
-    assert_eq!(bench.tracker.journey("m", Some(3), bench.now), None);
+    assert_eq!(bench.tracker.journey("m", Some(3)), None);
     // The first stage of the first generation once more is only a duplicate of what was seen.
     let mut again = Bench::new(Limits::default());
     again.reach("m", &WHOLE);
@@ -280,7 +280,7 @@ fn an_id_used_again_after_its_end_is_a_new_generation() {
 fn a_generation_is_remembered_when_the_journey_before_is_gone() {
     let mut bench = Bench::new(Limits::default());
     bench.reach("m", &WHOLE).at(310_000);
-    assert_eq!(bench.tracker.journey("m", None, bench.now), None);
+    assert_eq!(bench.tracker.journey("m", None), None);
     bench.reach("m", &[(0, 310_000)]);
     assert_eq!(bench.view("m").generation, 2);
 }
@@ -333,7 +333,7 @@ fn beyond_the_limit_the_journey_idle_longest_is_evicted_and_its_checkpoints_are_
     let mut bench = Bench::new(Limits { max_active: 2, ..Limits::default() });
     bench.reach("a", &[(0, 0), (1, 1)]).at(10).reach("b", &[(0, 10)]).at(20).reach("a", &[(2, 20)]);
     bench.at(30).reach("c", &[(0, 30)]);
-    assert!(bench.tracker.journey("b", None, bench.now).is_none());
+    assert!(bench.tracker.journey("b", None).is_none());
     assert_eq!(bench.tracker.active(), 2);
     let accounting = bench.tracker.accounting();
     assert_eq!((accounting.offered, accounting.recorded, accounting.dropped(DropReason::Evicted)), (5, 4, 1));
@@ -360,8 +360,8 @@ fn finished_journeys_are_bounded_by_count_and_by_time() {
         bench.reach(&format!("m{number}"), &WHOLE);
     }
     assert_eq!(bench.tracker.self_view(bench.now).retained, 10);
-    assert!(bench.tracker.journey("m14", None, bench.now).is_none());
-    assert!(bench.tracker.journey("m15", None, bench.now).is_some());
+    assert!(bench.tracker.journey("m14", None).is_none());
+    assert!(bench.tracker.journey("m15", None).is_some());
     assert_eq!(bench.finished.len(), 25);
     bench.at(300_001);
     assert_eq!(bench.tracker.self_view(bench.now).retained, 0);

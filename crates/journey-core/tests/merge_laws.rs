@@ -51,7 +51,7 @@ fn view_of(routes: &Arc<Routes>, arrival: &Arrival, end: impl Fn(&mut Tracker, i
     let account = tracker.accounting();
     assert_eq!(account.offered, arrival.len() as u64);
     assert_eq!(account.offered, account.recorded + account.dropped_total());
-    tracker.journey("m", None, now).unwrap()
+    tracker.journey("m", None).unwrap()
 }
 
 /// A journey that has every stage is counted at once, and what comes afterwards is marked: that depends on the order.

@@ -55,7 +55,7 @@ type Rank = (i64, u64);
 
 impl Tracker {
     /// One journey: its newest generation, or the one asked for. Of several routes with the id, the one touched last.
-    pub fn journey(&self, correlation_id: &str, generation: Option<u32>, _now: i64) -> Option<JourneyView> {
+    pub fn journey(&self, correlation_id: &str, generation: Option<u32>) -> Option<JourneyView> {
         let id = CorrelationId::new(correlation_id).ok()?;
         let newest = self.routes.iter().filter_map(|(route, _)| self.pool.find(route, &id));
         let newest = newest.max_by_key(|place| self.pool.get(*place).last_seen)?;
