@@ -5,7 +5,8 @@
 //! |---|---|
 //! | `suite` | which real server is there, and who is told when it is not? |
 //! | `process` | how is a server started on a free port, found ready, and ended for certain? |
-//! | `prometheus`, `jaeger` | how is that server configured and asked? |
+//! | `prometheus`, `jaeger`, `postgres`, `bus` | how is that server configured and asked? |
+//! | `events` | which events does a test put into a store? |
 //! | `service` | how does a test record journeys with known latencies behind a real endpoint? |
 //! | `host` | how does a test run and talk to an application that uses Journey? |
 //! | `http` | how is a JSON document fetched, and a stream of events read? |
@@ -13,10 +14,13 @@
 //!
 //! Everything here panics with a sentence when something is wrong: it is only ever used by tests.
 
+pub mod bus;
+pub mod events;
 pub mod host;
 pub mod hostile;
 pub mod http;
 pub mod jaeger;
+pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod service;

@@ -31,6 +31,18 @@ pub const PROMTOOL: Suite =
 pub const JAEGER: Suite =
     Suite { name: "jaeger", program: "jaeger", how: "`./scripts/test --backends` builds it, or put it on PATH" };
 
+/// `postgres`, with `initdb` beside it.
+pub const POSTGRES: Suite =
+    Suite { name: "postgres", program: "postgres", how: "`./scripts/test` fetches it, or put it on PATH" };
+
+/// Redis, or what speaks like it.
+pub const REDIS: Suite =
+    Suite { name: "redis", program: "redis-server", how: "`./scripts/test` fetches it, or put it on PATH" };
+
+/// NATS.
+pub const NATS: Suite =
+    Suite { name: "nats", program: "nats-server", how: "`./scripts/test` fetches it, or put it on PATH" };
+
 /// `curl`, with which the pages show what the endpoint answers.
 pub const CURL: Suite = Suite { name: "pages", program: "curl", how: "put it on PATH" };
 
@@ -48,14 +60,15 @@ pub fn openmetrics_parser() -> Option<PathBuf> {
 impl Suite {
     /// The program, or `None` after `skipped: ...` was said.
     ///
-    /// Looked for in `JOURNEY_TEST_<PROGRAM>`, then in `PATH`, then in the repository's `.servers/bin`.
+    /// Looked for in `JOURNEY_TEST_<PROGRAM>`, then in `PATH`, then in the repository's `.servers/bin`, then where Debian
+    /// keeps the servers that are not in `PATH`.
     ///
     /// # Panics
     ///
     /// The variable names no file, or the program is missing and `JOURNEY_TEST_REQUIRE` (names separated by commas)
     /// says that it must not be.
     pub fn program(self) -> Option<PathBuf> {
-        let variable = format!("JOURNEY_TEST_{}", self.program.to_uppercase());
+        let variable = format!("JOURNEY_TEST_{}", self.program.to_uppercase().replace('-', "_"));
         if let Some(named) = env::var_os(&variable).filter(|value| !value.is_empty()) {
             let named = PathBuf::from(named);
             assert!(named.is_file(), "`{variable}` is `{}`, which is no file", named.display());
@@ -63,8 +76,13 @@ impl Suite {
             return Some(named);
         }
         let path = env::var_os("PATH").unwrap_or_default();
-        let folders = env::split_paths(&path).chain([repository().join(".servers/bin")]);
+        let folders = env::split_paths(&path).chain([repository().join(".servers/bin")]).chain(debian_folders());
         self.say_whether_found(folders.map(|folder| folder.join(self.program)).find(|program| is_program(program)))
+    }
+
+    /// Says that a part of the suite cannot run with the program that is there, and why.
+    pub fn skip(self, why: &str) {
+        self.say("skipped", Some(why));
     }
 
     fn say_whether_found(self, found: Option<PathBuf>) -> Option<PathBuf> {
@@ -96,6 +114,14 @@ impl Suite {
             file.write_all(line.as_bytes()).expect("the report can be written");
         }
     }
+}
+
+/// `/usr/lib/postgresql/15/bin` and such, the newest first.
+fn debian_folders() -> Vec<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut versions: Vec<PathBuf> = versions.map(|version| version.path()).collect();
+    versions.sort_by_key(|folder| folder.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()));
+    versions.into_iter().rev().map(|folder| folder.join("bin")).collect()
 }
 
 #[cfg(unix)]

@@ -39,6 +39,9 @@ pub struct HttpConfig {
     pub write_timeout: Duration,
     /// How often an event stream says that it is alive. Default 15 s.
     pub heartbeat: Duration,
+    /// The store of events to answer from. Default none: answers about stored events are 501.
+    #[cfg(feature = "store")]
+    pub store: Option<crate::StoredEvents>,
 }
 
 /// Why the endpoint did not start. The text says what to change.
@@ -105,6 +108,8 @@ impl Default for HttpConfig {
             header_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),
+            #[cfg(feature = "store")]
+            store: None,
         }
     }
 }
@@ -112,7 +117,8 @@ impl Default for HttpConfig {
 impl fmt::Debug for HttpConfig {
     /// Shows everything but the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpConfig")
+        let mut debug = f.debug_struct("HttpConfig");
+        debug
             .field("addr", &self.addr)
             .field("token", &self.token.as_ref().map(|_| "(hidden)"))
             .field("insecure", &self.insecure)
@@ -122,8 +128,10 @@ impl fmt::Debug for HttpConfig {
             .field("max_streams", &self.max_streams)
             .field("header_timeout", &self.header_timeout)
             .field("write_timeout", &self.write_timeout)
-            .field("heartbeat", &self.heartbeat)
-            .finish()
+            .field("heartbeat", &self.heartbeat);
+        #[cfg(feature = "store")]
+        debug.field("store", &self.store);
+        debug.finish()
     }
 }
 

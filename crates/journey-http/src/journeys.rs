@@ -13,9 +13,6 @@ use crate::{
 /// The most journeys of one page.
 const MAX_LIMIT: usize = 1_000;
 
-/// The longest text that can be a cursor of ours.
-const MAX_CURSOR_BYTES: usize = 1_024;
-
 /// A duration that no journey reaches (30 years); keeps arithmetic on it finite.
 const MAX_MS: f64 = 1e12;
 
@@ -45,10 +42,6 @@ pub(crate) fn list(live: &Live, params: &Params) -> Result<Reply, Problem> {
         ("failed", Status::Failed),
         ("expired", Status::Expired),
     ];
-    if let Some(cursor) = params.text("cursor").filter(|cursor| cursor.len() > MAX_CURSOR_BYTES) {
-        let detail = format!("the parameter `cursor` has {} bytes, which none of ours has", cursor.len());
-        return Err(Problem::bad_request(detail).with("parameter", "cursor"));
-    }
     let query = ListQuery {
         route: known_route(live, params)?.map(|(_, name)| name),
         status: params.one_of("status", &statuses)?,
@@ -57,7 +50,7 @@ pub(crate) fn list(live: &Live, params: &Params) -> Result<Reply, Problem> {
         stage: params.text("stage").map(str::to_owned),
         slowest: params.one_of("sort", &[("newest", false), ("slowest", true)])?.unwrap_or(false),
         limit: params.number("limit", 1, MAX_LIMIT, "50")?.unwrap_or(0),
-        cursor: params.text("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned),
+        cursor: params.cursor()?,
     };
     Ok(Reply::json(&live.list(&query).map_err(Problem::bad_request)?))
 }

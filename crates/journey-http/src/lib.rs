@@ -23,6 +23,7 @@
 //! | `journeys`, `summary`, `document`, `stream` | what do the JSON endpoints and the event stream say? |
 //! | `prometheus` | how do the metrics look to Prometheus? |
 //! | `process`, `health` | how do the process and what it depends on feel? |
+//! | `stored` (feature `store`) | what do stored events say? |
 //! | `openapi` | how is all this described to machines? |
 //! | `server`, `timed_io` | how are connections taken, bounded and ended? |
 //! | `stats` | what does this endpoint know about itself? |
@@ -43,6 +44,8 @@ mod routes;
 mod security;
 mod server;
 mod stats;
+#[cfg(feature = "store")]
+mod stored;
 mod stream;
 mod summary;
 mod timed_io;
@@ -50,6 +53,8 @@ mod timed_io;
 #[cfg(test)]
 mod testing;
 
+#[cfg(feature = "store")]
+pub use self::stored::{DailyView, EventsView, Omitted, StoredEvents, StoredTraceView, TraceRow, TracesView};
 pub use self::{
     config::{HttpConfig, HttpError},
     document::{MetricsDocument, ProcessView, RouteMetrics, SegmentMetrics, StageMetrics},

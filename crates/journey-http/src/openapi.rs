@@ -9,6 +9,8 @@ use utoipa::{
     openapi::{RefOr, schema::Schema},
 };
 
+#[cfg(feature = "store")]
+use crate::routes::Stored;
 use crate::{
     document::MetricsDocument,
     health::HealthView,
@@ -48,20 +50,30 @@ fn build() -> Value {
 fn operation(route: &Route) -> Value {
     let query = route.params.iter().map(|param| {
         let schema = json!({ "type": "string" });
+        let schema = if param.repeats { json!({ "type": "array", "items": schema }) } else { schema };
         let mut parameter = json!({ "name": param.name, "in": "query", "required": false, "description": param.help, "schema": schema });
         if !param.example.is_empty() {
-            parameter["example"] = param.example.into();
+            parameter["example"] = if param.repeats { json!([param.example]) } else { param.example.into() };
         }
         parameter
     });
     let path = path_parameters(route.path).map(|name| {
-        json!({ "name": name, "in": "path", "required": true, "description": "1 to 128 bytes, percent-encoded.", "schema": { "type": "string" }, "example": "msg_abc123" })
+        let (description, example) = match name {
+            "id" => ("A trace id (32 hex digits), or a correlation id: its trace with the newest event.", "msg_abc123"),
+            "kind" => ("`failures`, `stages`, `compensations` or `decisions`.", "failures"),
+            _ => ("1 to 128 bytes, percent-encoded.", "msg_abc123"),
+        };
+        json!({ "name": name, "in": "path", "required": true, "description": description, "schema": { "type": "string" }, "example": example })
     });
     let problem = json!({ "description": "What is wrong, and what to do.", "content": { "application/problem+json": { "schema": reference("Problem") } } });
     let mut responses = json!({ "200": { "description": route.help, "content": content(route.endpoint) } });
     let mut refusals = vec!["400", "403"];
-    if route.endpoint == Endpoint::Journey {
+    if path_parameters(route.path).next().is_some() {
         refusals.push("404");
+    }
+    #[cfg(feature = "store")]
+    if matches!(route.endpoint, Endpoint::Stored(_)) {
+        refusals.extend(["501", "503"]);
     }
     if route.access == Access::Token {
         refusals.push("401");
@@ -79,7 +91,7 @@ fn operation(route: &Route) -> Value {
         responses["503"] = json!({ "description": "Something is down, or the process is ending.", "content": content(route.endpoint) });
     }
     let mut operation = json!({
-        "operationId": format!("{:?}", route.endpoint),
+        "operationId": operation_id(route.endpoint),
         "summary": route.help,
         "parameters": path.chain(query).collect::<Vec<_>>(),
         "responses": responses,
@@ -88,6 +100,14 @@ fn operation(route: &Route) -> Value {
         operation["security"] = json!([{ "bearer": [] }]);
     }
     operation
+}
+
+fn operation_id(endpoint: Endpoint) -> String {
+    match endpoint {
+        #[cfg(feature = "store")]
+        Endpoint::Stored(stored) => format!("Stored{stored:?}"),
+        other => format!("{other:?}"),
+    }
 }
 
 /// Names between braces.
@@ -114,6 +134,15 @@ fn content(endpoint: Endpoint) -> Value {
         Endpoint::Document => json_of(&MetricsDocument::name()),
         Endpoint::Health => json_of(&HealthView::name()),
         Endpoint::OpenApi => json!({ "application/json": { "schema": { "type": "object" } } }),
+        #[cfg(feature = "store")]
+        Endpoint::Stored(stored) => match stored {
+            Stored::Traces => json_of(&crate::TracesView::name()),
+            Stored::Trace => json_of(&crate::StoredTraceView::name()),
+            Stored::TraceEvents | Stored::Events => json_of(&crate::EventsView::name()),
+            Stored::TraceStream | Stored::EventStream => json!({ "text/event-stream": text }),
+            Stored::Daily => json_of(&crate::DailyView::name()),
+            Stored::Analytics => json_of(&journey_store::AnalyticsView::name()),
+        },
     }
 }
 
@@ -121,7 +150,8 @@ fn reference(schema: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{schema}") })
 }
 
-fn schemas() -> Map<String, Value> {
+/// The schemas of all types; one stands there as often as it is used.
+fn types() -> Vec<(String, RefOr<Schema>)> {
     let mut all = Vec::new();
     add::<JourneyView>(&mut all);
     add::<ListView>(&mut all);
@@ -129,8 +159,20 @@ fn schemas() -> Map<String, Value> {
     add::<SelfView>(&mut all);
     add::<MetricsDocument>(&mut all);
     add::<HealthView>(&mut all);
+    #[cfg(feature = "store")]
+    {
+        add::<crate::TracesView>(&mut all);
+        add::<crate::StoredTraceView>(&mut all);
+        add::<crate::EventsView>(&mut all);
+        add::<crate::DailyView>(&mut all);
+        add::<journey_store::AnalyticsView>(&mut all);
+    }
+    all
+}
+
+fn schemas() -> Map<String, Value> {
     let mut schemas: Map<String, Value> =
-        all.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default())).collect();
+        types().into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default())).collect();
     schemas.insert(
         "Problem".to_owned(),
         json!({
@@ -184,6 +226,15 @@ mod tests {
         assert!(found.len() > 15, "{found:?}");
         for reference in found {
             assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn two_types_never_share_a_name() {
+        let mut known = std::collections::BTreeMap::new();
+        for (name, schema) in types() {
+            let schema = serde_json::to_value(schema).unwrap();
+            assert_eq!(known.entry(name.clone()).or_insert_with(|| schema.clone()), &schema, "{name}");
         }
     }
 

@@ -37,6 +37,12 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// What is wrong, as a sentence.
+    #[cfg(feature = "store")]
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// Sets the problem type, a URI.
     pub(crate) fn kind(mut self, kind: &'static str) -> Self {
         self.0.kind = kind;

@@ -10,6 +10,9 @@ use crate::{
     routes::Route,
 };
 
+/// The longest text that can be a cursor of ours.
+const MAX_CURSOR_BYTES: usize = 1_024;
+
 /// The parameters of one request.
 #[derive(Debug)]
 pub(crate) struct Params(Vec<(String, String)>);
@@ -28,7 +31,8 @@ impl Params {
             if !route.params.iter().any(|param| param.name == name) {
                 return Err(unknown(route, name));
             }
-            if pairs[..index].iter().any(|(other, _)| other == name) {
+            let may_repeat = route.params.iter().any(|param| param.name == name && param.repeats);
+            if !may_repeat && pairs[..index].iter().any(|(other, _)| other == name) {
                 return Err(Problem::bad_request(format!("the parameter `{name}` is there twice"))
                     .with("parameter", name.as_str()));
             }
@@ -39,6 +43,23 @@ impl Params {
     /// The value of a parameter.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a parameter that may repeat.
+    #[cfg(feature = "store")]
+    pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Where the page before ended; an empty text is none.
+    pub(crate) fn cursor(&self) -> Result<Option<String>, Problem> {
+        match self.text("cursor").filter(|cursor| !cursor.is_empty()) {
+            Some(cursor) if cursor.len() > MAX_CURSOR_BYTES => {
+                let detail = format!("the parameter `cursor` has {} bytes, which none of ours has", cursor.len());
+                Err(Problem::bad_request(detail).with("parameter", "cursor"))
+            }
+            cursor => Ok(cursor.map(str::to_owned)),
+        }
     }
 
     /// Whether a parameter is there; its value does not matter.

@@ -37,6 +37,8 @@ pub(crate) struct App {
     pub(crate) streams: Arc<Streams>,
     /// Becomes `true` when streams have to end.
     pub(crate) closing: watch::Receiver<bool>,
+    #[cfg(feature = "store")]
+    pub(crate) stored: Option<Arc<crate::stored::Desk>>,
 }
 
 /// The endpoint as an axum router, to mount in a server of one's own.
@@ -64,7 +66,17 @@ impl App {
         live.add_part("http", Arc::clone(&stats) as _);
         let streams = Streams::new(&live, Arc::clone(&stats), config);
         let guard = Guard::new(config);
-        Self { live, health, process: ProcessReader::default(), guard, stats, streams, closing }
+        Self {
+            #[cfg(feature = "store")]
+            stored: config.store.as_ref().map(|stored| crate::stored::Desk::open(stored, &live, &health)),
+            live,
+            health,
+            process: ProcessReader::default(),
+            guard,
+            stats,
+            streams,
+            closing,
+        }
     }
 }
 
@@ -109,6 +121,8 @@ async fn answer(app: &App, route: &'static Route, mut parts: Parts) -> Result<Re
             Reply::json(&view).status(status)
         }
         Endpoint::OpenApi => Reply::json(openapi::document()),
+        #[cfg(feature = "store")]
+        Endpoint::Stored(asked) => return crate::stored::answer(app, asked, parts, &params).await,
     };
     Ok(reply.into_response(&parts.headers))
 }
@@ -155,10 +169,8 @@ fn probe(name: &str, checks: &[(&str, bool)], params: &Params) -> Reply {
 
 async fn not_found(request: Request) -> Problem {
     let path = request.uri().path();
-    let hint = match path.strip_prefix("/api/v2/metrics/journey/") {
-        Some(_) => "; a `/` inside a correlation id is written `%2F`",
-        None => "",
-    };
+    let has_id = ["/api/v2/metrics/journey/", "/api/v2/traces/"].iter().any(|prefix| path.starts_with(prefix));
+    let hint = if has_id { "; a `/` inside a correlation id is written `%2F`" } else { "" };
     Problem::new(
         StatusCode::NOT_FOUND,
         format!("there is nothing at `{}` (`GET /` lists what there is{hint})", shown(path)),

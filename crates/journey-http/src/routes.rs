@@ -32,6 +32,22 @@ pub(crate) enum Endpoint {
     Readyz,
     Health,
     OpenApi,
+    #[cfg(feature = "store")]
+    Stored(Stored),
+}
+
+/// Which answer about stored events belongs to a path.
+#[cfg(feature = "store")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Traces,
+    Trace,
+    TraceEvents,
+    TraceStream,
+    Events,
+    EventStream,
+    Daily,
+    Analytics,
 }
 
 /// Who may ask.
@@ -51,10 +67,12 @@ pub(crate) struct Param {
     pub(crate) name: &'static str,
     pub(crate) help: &'static str,
     pub(crate) example: &'static str,
+    /// It may be there several times; all must hold.
+    pub(crate) repeats: bool,
 }
 
 const fn param(name: &'static str, example: &'static str, help: &'static str) -> Param {
-    Param { name, help, example }
+    Param { name, help, example, repeats: false }
 }
 
 const fn get(
@@ -68,10 +86,30 @@ const fn get(
 }
 
 const ROUTE: Param = param("route", "message", "Only this route.");
+#[cfg(feature = "store")]
+const SINCE: Param = param("since", "24h", "From this instant on: RFC 3339, unix time, or so long before now.");
+#[cfg(feature = "store")]
+const UNTIL: Param = param("until", "5m", "Before this instant; as `since`.");
+#[cfg(feature = "store")]
+const TAG: Param =
+    Param { repeats: true, ..param("tag", "order=1042", "Only with this tag; several must all be there.") };
+#[cfg(feature = "store")]
+const EVENT_STATUS: Param = param("status", "failed", "Only `success`, `failed` or `pending` ones.");
+#[cfg(feature = "store")]
+const EVENT_TYPE: Param = param("type", "saga:", "Only this type; one that ends in `:` means all that begin so.");
+#[cfg(feature = "store")]
+const LIMIT: Param = param("limit", "50", "How many, 1 to 1000; 100 without it.");
+#[cfg(feature = "store")]
+const CURSOR: Param = param("cursor", "", "`nextCursor` of the page before.");
 const VERBOSE: Param = param("verbose", "1", "Lists every check.");
 
+#[cfg(feature = "store")]
+const STORED: usize = 8;
+#[cfg(not(feature = "store"))]
+const STORED: usize = 0;
+
 /// Every path.
-pub(crate) static ROUTES: [Route; 12] = [
+pub(crate) static ROUTES: [Route; 12 + STORED] = [
     get("/", Endpoint::Index, Access::Open, &[], "This list."),
     get(
         "/api/v2/metrics/journey/{correlationId}",
@@ -139,6 +177,89 @@ pub(crate) static ROUTES: [Route; 12] = [
         "Every registered component with status, latency and age of its last check.",
     ),
     get("/openapi.json", Endpoint::OpenApi, Access::Token, &[], "This list for machines: OpenAPI 3.1."),
+    #[cfg(feature = "store")]
+    get(
+        "/api/v2/traces",
+        Endpoint::Stored(Stored::Traces),
+        Access::Token,
+        &[
+            SINCE,
+            UNTIL,
+            EVENT_STATUS,
+            param("type", "saga:compensated", "Only those with an event of exactly this type."),
+            TAG,
+            ROUTE,
+            param("minMs", "2000", "Only those of at least this many milliseconds from first to last event."),
+            LIMIT,
+            CURSOR,
+        ],
+        "Stored traces, the one with the newest event first.",
+    ),
+    #[cfg(feature = "store")]
+    get(
+        "/api/v2/traces/{id}",
+        Endpoint::Stored(Stored::Trace),
+        Access::Token,
+        &[param(
+            "limit",
+            "50",
+            "How many events, and lines of the tree, to show: 1 to 1000, which is also the default.",
+        )],
+        "One stored trace, by trace id or correlation id: events, tree, failure, compensations, decisions, and why.",
+    ),
+    #[cfg(feature = "store")]
+    get(
+        "/api/v2/traces/{id}/events",
+        Endpoint::Stored(Stored::TraceEvents),
+        Access::Token,
+        &[LIMIT, CURSOR],
+        "All events of one stored trace, page by page, in the order of time.",
+    ),
+    #[cfg(feature = "store")]
+    get(
+        "/api/v2/traces/{id}/stream",
+        Endpoint::Stored(Stored::TraceStream),
+        Access::Token,
+        &[],
+        "Server-sent events of one trace: those stored, then live ones; also `lagged`, `reset`, `incomplete`, `heartbeat`.",
+    ),
+    #[cfg(feature = "store")]
+    get(
+        "/api/v2/events",
+        Endpoint::Stored(Stored::Events),
+        Access::Token,
+        &[SINCE, UNTIL, EVENT_STATUS, EVENT_TYPE, TAG, ROUTE, LIMIT, CURSOR],
+        "Stored events of all traces in the order of time; of the last 24 hours without `since`.",
+    ),
+    #[cfg(feature = "store")]
+    get(
+        "/api/v2/events/stream",
+        Endpoint::Stored(Stored::EventStream),
+        Access::Token,
+        &[EVENT_STATUS, EVENT_TYPE, TAG, ROUTE],
+        "Server-sent events of all traces as this process emits them; also `lagged`, `reset`, `heartbeat`.",
+    ),
+    #[cfg(feature = "store")]
+    get(
+        "/api/v2/stats/daily",
+        Endpoint::Stored(Stored::Daily),
+        Access::Token,
+        &[
+            param("days", "7", "How many days up to today (UTC), 1 to 366; 7 without it."),
+            ROUTE,
+            param("leg", "db_write", "Only this leg, segment or work."),
+            param("limit", "50", "How many lines, 1 to 1000, which is also the default."),
+        ],
+        "How long each leg took on each day, the newest day first.",
+    ),
+    #[cfg(feature = "store")]
+    get(
+        "/api/v2/analytics/{kind}",
+        Endpoint::Stored(Stored::Analytics),
+        Access::Token,
+        &[SINCE, UNTIL, ROUTE, param("period", "1h", "`failures` by periods so long, at least `1s`; `1h` without it.")],
+        "Over many traces: `failures`, `stages`, `compensations` or `decisions`; of the last 24 hours without `since`.",
+    ),
 ];
 
 impl Route {

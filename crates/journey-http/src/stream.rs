@@ -26,7 +26,7 @@ use crate::{problem::Problem, query::Params, reply, router::App, stats::add};
 pub(crate) use self::period::Streams;
 
 /// How long news are gathered before they are written: at any rate of events a client is woken 50 times a second at most.
-const GATHER: Duration = Duration::from_millis(20);
+pub(crate) const GATHER: Duration = Duration::from_millis(20);
 
 /// Events written in one gathering to all clients together. It bounds what streams can take from the machine (about
 /// 100 000 events a second); clients that want more are told how many they missed.
@@ -42,7 +42,7 @@ const STEP: usize = 256;
 const MAX_SCANNED: usize = 4_096;
 
 /// How long an `EventSource` waits before it connects again, in milliseconds.
-const RETRY_MS: u32 = 3_000;
+pub(crate) const RETRY_MS: u32 = 3_000;
 
 /// When to come again if all places are taken.
 const RETRY_AFTER_SECONDS: u64 = 5;
@@ -68,21 +68,28 @@ pub(crate) fn open(app: &App, parts: &Parts, params: &Params) -> Result<Response
     let body = if parts.method == Method::HEAD {
         Body::empty()
     } else {
-        let seat = app.streams.sit().ok_or_else(|| {
-            let detail =
-                format!("all {} event streams are taken (close one, or come again later)", app.streams.places());
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
-        })?;
+        let seat = app.streams.sit().ok_or_else(|| all_taken(&app.streams))?;
         let client = Client::new(app, seat, filter, parts.headers.get("last-event-id"));
         Body::from_stream(stream::unfold(client, Client::next))
     };
+    Ok(response(body))
+}
+
+/// The response whose body is a stream of events.
+pub(crate) fn response(body: Body) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // A proxy in front must not gather the stream.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    response
+}
+
+/// No place is left for one more stream.
+pub(crate) fn all_taken(streams: &Streams) -> Problem {
+    let detail = format!("all {} event streams are taken (close one, or come again later)", streams.places());
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
 }
 
 impl Client {
@@ -200,7 +207,7 @@ fn resume_from(id: &HeaderValue, seat: &Seat, live: &Live, head: u64) -> Result<
 }
 
 /// One event without an id.
-fn event(kind: &str, data: &serde_json::Value) -> String {
+pub(crate) fn event(kind: &str, data: &serde_json::Value) -> String {
     // JSON has no line ends outside of escapes, so one `data` line holds it.
     format!("event: {kind}\ndata: {data}\n\n")
 }
@@ -212,7 +219,7 @@ fn render(item: &FeedItem, id: &str) -> String {
 }
 
 /// Waits until streams have to end; forever where nobody can say so.
-async fn closed(closing: &mut watch::Receiver<bool>) {
+pub(crate) async fn closed(closing: &mut watch::Receiver<bool>) {
     if closing.wait_for(|closing| *closing).await.is_err() {
         std::future::pending().await
     }

@@ -18,6 +18,7 @@ pub struct SpanId(u64);
 
 /// What an event says about the work it is of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EventStatus {
     /// It worked.
@@ -33,17 +34,22 @@ pub enum EventStatus {
 ///
 /// `(trace_id, timestamp, emitter, seq)` names an event: the same four are the same event, however often it arrives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     /// The trace it is part of.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub trace_id: TraceId,
     /// The span it is about: `started` and `completed` of one piece of work share it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub span_id: SpanId,
     /// The span around that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub parent_span_id: Option<SpanId>,
     /// The trace that started this one, where it is a child workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub parent_trace_id: Option<TraceId>,
     /// The message it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +58,7 @@ pub struct Event {
     pub event_type: String,
     /// When, unix nanoseconds; RFC 3339 with nine digits in JSON.
     #[serde(with = "instant")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub timestamp: i64,
     /// Who emitted it: a random number of one process start, below 2^63.
     pub emitter: u64,
@@ -61,12 +68,14 @@ pub struct Event {
     pub status: EventStatus,
     /// How long the work took, nanoseconds; `durationMs` in JSON.
     #[serde(rename = "durationMs", default, with = "duration", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<f64>))]
     pub duration: Option<i64>,
     /// The route or workflow it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
     /// What else is known, after redaction.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub data: Map<String, Value>,
     /// Words to find it by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -175,7 +184,7 @@ impl Event {
 }
 
 impl InvalidEvent {
-    fn new(what: &str, given: &str, example: &str) -> Self {
+    pub(crate) fn new(what: &str, given: &str, example: &str) -> Self {
         let shown: String = given.chars().take(64).collect();
         Self(format!("`{}` is not {what} (try `{example}`)", shown.escape_debug()))
     }

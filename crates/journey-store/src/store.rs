@@ -33,16 +33,16 @@ pub trait EventStore: Send + Sync + fmt::Debug {
     /// What is known of a trace in one line; `None` where nothing is.
     fn summary(&self, id: TraceId) -> Answer<Option<TraceSummary>>;
 
-    /// The traces of a correlation id, newest first.
-    fn correlated(&self, correlation_id: String) -> Answer<Vec<TraceSummary>>;
+    /// The traces of a correlation id, the one with the newest event first: at most [`MAX_PAGE`], and said so.
+    fn correlated(&self, correlation_id: String) -> Answer<Page<TraceSummary>>;
 
     /// Traces that fit, the one with the newest event first, from a cursor on.
     fn recent(&self, filter: EventFilter, cursor: Option<String>, limit: usize) -> Answer<Page<TraceSummary>>;
 
-    /// Traces that name this one as their parent, oldest first.
+    /// Traces that name this one as their parent, the one with the oldest event first: at most [`MAX_PAGE`], and said so.
     fn children(&self, id: TraceId) -> Answer<Page<TraceSummary>>;
 
-    /// Events of all traces in the order of `(timestamp, emitter, seq)`, from a cursor on; only those that fit.
+    /// Events of all traces in the order of `(timestamp, emitter, seq, trace_id)`, from a cursor on; only those that fit.
     fn scan(&self, filter: ScanFilter, cursor: Option<String>, limit: usize) -> Answer<Page<Event>>;
 
     /// Recomputes the statistics of every day that got events since they were computed, and answers those days.
@@ -55,8 +55,12 @@ pub trait EventStore: Send + Sync + fmt::Debug {
     /// What every emitter last said of itself, with the rows that are stored of it.
     fn accounts(&self) -> Answer<Vec<EmitterAccount>>;
 
-    /// Drops the days that ended before `now - keep`, both nanoseconds. Never more than a bounded number at once, and
-    /// never a day newer than the newest stored one minus `keep`, so that a clock that jumps forward deletes nothing.
+    /// Drops the days that ended at or before `now - keep`, both nanoseconds: at most [`MAX_EXPIRED_DAYS`] at once, oldest
+    /// first, and only what ended `keep` or more before the newest stored day began, so that a clock that jumps forward
+    /// deletes nothing that is recent among what is stored. Everything known of those days goes with them, but accounts
+    /// of emitters that have rows in other days say how many are gone.
+    ///
+    /// [`MAX_EXPIRED_DAYS`]: crate::MAX_EXPIRED_DAYS
     fn expire(&self, now: i64, keep: i64) -> Answer<Expired>;
 
     /// What kind of store it is, and how large.
@@ -113,7 +117,8 @@ pub struct EmitterAccount {
     pub said_at: i64,
     /// Events emitted: the greatest number given.
     pub emitted: u64,
-    /// Events that are not and will never be stored, by reason.
+    /// Events that are not and will never be stored, by reason. [`EventStore::accounts`] adds those that were stored until
+    /// their day was dropped, as `expired`.
     pub dropped: BTreeMap<String, u64>,
     /// Events in the store; filled in by [`EventStore::accounts`].
     #[serde(default)]
@@ -122,6 +127,7 @@ pub struct EmitterAccount {
 
 /// How a trace stands as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TraceStatus {
     /// No end of the workflow is known and nothing failed.
@@ -158,9 +164,9 @@ pub struct TraceSummary {
     pub status: TraceStatus,
     /// Something in it failed, whatever came after.
     pub any_failed: bool,
-    /// The types of its events.
+    /// The types of its events; of more than 256, the least are kept.
     pub types: BTreeSet<String>,
-    /// Tags of its events as `key=value`; at most 64 are kept.
+    /// Tags of its events as `key=value`: those of at most 256 bytes, and of more than 64 the least.
     pub tags: BTreeSet<String>,
 }
 
@@ -200,6 +206,7 @@ pub struct ScanFilter {
 
 /// How long one leg took on one day.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DailyStatistic {
     /// The UTC day of the events, as `2026-11-20`.
@@ -261,6 +268,9 @@ pub struct StoreInfo {
     pub days: Vec<String>,
     /// Bytes on disk, where the store can tell.
     pub bytes: Option<u64>,
+    /// Parts that cannot be read, a sentence for each: what is asked of the rest is answered, and pages say `truncated`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
 }
 
 /// Why a store did not do what it was asked.

@@ -4,13 +4,13 @@ use super::*;
 use crate::{
     HttpConfig,
     routes::ROUTES,
-    testing::{Endpoint, live},
+    testing::{Endpoint, concrete, live, whole},
 };
 
 const TOKEN: &str = "5f2c1a7d9e";
 
 fn guarded() -> Endpoint {
-    Endpoint::with(&live(), HttpConfig { token: Some(TOKEN.to_owned()), ..HttpConfig::default() })
+    Endpoint::with(&live(), HttpConfig { token: Some(TOKEN.to_owned()), ..whole() })
 }
 
 fn status(endpoint: &Endpoint, path: &str, headers: &[(&str, &str)]) -> u16 {
@@ -54,7 +54,7 @@ fn a_host_is_a_name_and_a_port_and_nothing_else() {
 fn a_rebound_name_is_turned_away_on_every_path() {
     let endpoint = Endpoint::new(&live());
     for route in &ROUTES {
-        let path = route.path.replace("{correlationId}", "x");
+        let path = concrete(route.path);
         assert_eq!(status(&endpoint, &path, &[("host", "rebound.attacker.example:7117")]), 403, "{path}");
     }
     for host in [
@@ -138,7 +138,7 @@ fn without_the_token_only_answers_without_data_are_given() {
     let endpoint = guarded();
     let right = format!("Bearer {TOKEN}");
     for route in &ROUTES {
-        let path = route.path.replace("{correlationId}", "x");
+        let path = concrete(route.path);
         let expected = if route.access == Access::Token { 401 } else { 200 };
         let answer = endpoint.ask("HEAD", &path, &[]);
         assert_eq!(answer.status, expected, "{path}");

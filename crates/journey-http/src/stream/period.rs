@@ -114,6 +114,16 @@ impl Streams {
         Some(Seat { streams: Arc::clone(self), nonce: Arc::clone(&period.nonce) })
     }
 
+    /// Takes a place without asking for the tracker's events; whoever took it gives it back.
+    #[cfg(feature = "store")]
+    pub(crate) fn take_place(&self) -> bool {
+        let taken = self.stats.streams.take(self.places);
+        if !taken {
+            add(&self.stats.streams_refused, 1);
+        }
+        taken
+    }
+
     pub(crate) fn places(&self) -> usize {
         self.places
     }

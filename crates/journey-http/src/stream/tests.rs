@@ -1,89 +1,18 @@
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
-use futures_util::StreamExt;
+use axum::body::Body;
 use http::Request;
 use journey_core::Live;
 use serde_json::Value;
 
 use crate::{
     HttpConfig,
-    testing::{Endpoint, WHOLE, live, record, run},
+    testing::{Endpoint, Reader, SentEvent as Event, WHOLE, live, record, run},
 };
-
-/// One event as a browser sees it.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Event {
-    kind: String,
-    id: Option<String>,
-    data: String,
-}
-
-/// A client of the stream.
-struct Reader {
-    body: BodyDataStream,
-    text: String,
-}
 
 impl Reader {
     async fn open(endpoint: &Endpoint, query: &str, last_event_id: Option<&str>) -> Self {
-        let mut request = Request::get(format!("/api/v2/metrics/stream{query}")).header("host", "localhost");
-        if let Some(id) = last_event_id {
-            request = request.header("last-event-id", id);
-        }
-        let response = endpoint.send(request.body(Body::empty()).unwrap()).await;
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        assert_eq!(response.headers()["cache-control"], "no-cache");
-        assert_eq!(response.headers()["x-accel-buffering"], "no");
-        Self { body: response.into_body().into_data_stream(), text: String::new() }
-    }
-
-    /// The next block up to an empty line; `None` at the end of the stream.
-    async fn block(&mut self) -> Option<String> {
-        loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (block, rest) = (block.to_owned(), rest.to_owned());
-                self.text = rest;
-                return Some(block);
-            }
-            let chunk =
-                tokio::time::timeout(Duration::from_secs(20), self.body.next()).await.expect("nothing came in 20 s");
-            self.text.push_str(std::str::from_utf8(&chunk?.unwrap()).unwrap());
-        }
-    }
-
-    /// The next event that a browser would dispatch or take an id from.
-    async fn event(&mut self) -> Option<Event> {
-        let block = self.block().await?;
-        let field = |name: &str| {
-            let lines = block.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            lines.map(|value| value.strip_prefix(' ').unwrap_or(value).to_owned()).next()
-        };
-        Some(Event {
-            kind: field("event").unwrap_or_default(),
-            id: field("id"),
-            data: field("data").unwrap_or_default(),
-        })
-    }
-
-    /// Skips heartbeats.
-    async fn next(&mut self) -> Event {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-        loop {
-            let event = tokio::time::timeout_at(deadline, self.event()).await.expect("no event came in 20 s");
-            let event = event.expect("the stream ended");
-            if event.kind != "heartbeat" && !(event.kind.is_empty() && event.data.is_empty()) {
-                return event;
-            }
-        }
-    }
-
-    /// The first thing written: an id and nothing else.
-    async fn hello(&mut self) -> String {
-        let hello = self.event().await.unwrap();
-        assert_eq!((hello.kind.as_str(), hello.data.as_str()), ("", ""));
-        hello.id.unwrap()
+        Self::open_path(endpoint, &format!("/api/v2/metrics/stream{query}"), last_event_id).await
     }
 }
 
