@@ -78,7 +78,7 @@ impl Looks {
     }
 
     pub(super) fn has_caught_up(&self) -> bool {
-        self.has_caught_up
+        true
     }
 
     /// Does not rest any longer.
