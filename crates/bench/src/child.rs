@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{Heap, Result, gate, process, time, tracker};
+use crate::{Heap, Result, gate, outage, process, time, tracker};
 
 /// What a case measured.
 pub(crate) type Figures = BTreeMap<String, f64>;
@@ -21,6 +21,7 @@ pub(crate) fn main(case: &str, arguments: &[&str], heap: Option<fn() -> Heap>) -
         ("throughput", None) => tracker::throughput(arguments)?,
         ("holds", None) => tracker::holds()?,
         ("readers", None) => tracker::readers()?,
+        ("outage-run", None) => outage::paced(arguments)?,
         ("paced", None) => process::paced(arguments)?,
         ("idle", None) => process::idle(arguments)?,
         ("export", None) => process::export(arguments)?,
@@ -37,12 +38,13 @@ pub(crate) fn main(case: &str, arguments: &[&str], heap: Option<fn() -> Heap>) -
 
 /// Runs a case with this program and reads its figures.
 pub(crate) fn run(arguments: &[&str]) -> Result<Figures> {
-    run_with(&own()?, arguments)
+    run_with(&own()?, arguments, &[])
 }
 
 /// The same with another program of ours.
-pub(crate) fn run_with(program: &Path, arguments: &[&str]) -> Result<Figures> {
-    let output = Command::new(program).args(arguments).stderr(Stdio::inherit()).output()?;
+pub(crate) fn run_with(program: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Figures> {
+    let variables = variables.iter().copied();
+    let output = Command::new(program).args(arguments).envs(variables).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("`{}` failed: {}", arguments.join(" "), output.status).into());
     }

@@ -76,12 +76,12 @@ pub(crate) fn run(arguments: &[&str]) -> Result<bool> {
     let counting = child::beside("journey-bench-counting")?
         .ok_or("journey-bench-counting is not built (try `cargo build --profile measure -p journey-bench`)")?;
     if "allocations".contains(only) {
-        measured.extend(child::run_with(&counting, &["allocations"])?);
+        measured.extend(child::run_with(&counting, &["allocations"], &[])?);
     }
     if "memory".contains(only) {
         for (name, journeys) in [("100k", "100000"), ("1m", "1000000")] {
             for (kind, stages, contexts) in [("bare", "6", "0"), ("contexts", "11", "1")] {
-                let figures = child::run_with(&counting, &["memory", journeys, stages, contexts])?;
+                let figures = child::run_with(&counting, &["memory", journeys, stages, contexts], &[])?;
                 for of in ["live", "rss"] {
                     measured.insert(format!("{of}_{kind}_{name}"), figures.get(of).copied().unwrap_or(f64::NAN));
                 }

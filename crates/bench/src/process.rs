@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -29,6 +29,7 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 use crate::{
     Result,
     child::{self, Figures, Spread, figures, number, option, quantile},
+    collector::{Behaviour, Collector},
     page, peer,
     work::{self, Cursor, Form, STAGES, one_step, work_journeys},
 };
@@ -59,72 +60,24 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// How a collector behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Collector {
-    Healthy,
-    Hung,
-    Dead,
-}
-
-/// Starts a collector on threads of the driver, which is not the process that is measured; its address.
-fn collector(behaviour: Collector) -> Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = format!("http://{}", listener.local_addr()?);
-    match behaviour {
-        // The port is free again: connections are refused.
-        Collector::Dead => drop(listener),
-        Collector::Hung => {
-            std::thread::spawn(move || listener.incoming().collect::<Vec<_>>());
-        }
-        Collector::Healthy => {
-            std::thread::spawn(move || {
-                for stream in listener.incoming().flatten() {
-                    std::thread::spawn(move || answer_all(stream));
-                }
-            });
-        }
-    }
-    Ok(address)
-}
-
-/// Takes requests of OTLP over HTTP/1.1 until the client leaves.
-fn answer_all(stream: TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut writer = stream;
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let line = line.trim().to_ascii_lowercase();
-            if line.is_empty() {
-                break;
-            }
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap_or(0);
-            }
-        }
-        std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink())?;
-        writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n")?;
-    }
-}
-
 /// Our builder with an exporter to a collector, or none.
-fn exporting(endpoint: &str) -> Builder {
+pub(crate) fn exporting(endpoint: &str) -> Builder {
+    exporting_from(endpoint, "2048")
+}
+
+/// The same with room for so many finished journeys.
+pub(crate) fn exporting_from(endpoint: &str, queue: &str) -> Builder {
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ("OTEL_BSP_SCHEDULE_DELAY", "200"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", queue),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     if endpoint == NONE { peer::journey() } else { peer::journey().environment(variables) }
 }
 
-fn install(builder: Builder) -> Result<JourneyHandle> {
+pub(crate) fn install(builder: Builder) -> Result<JourneyHandle> {
     let (layer, handle) = builder.build()?;
     tracing_subscriber::registry().with(layer).try_init()?;
     Ok(handle)
@@ -176,11 +129,11 @@ pub(crate) fn paced(arguments: &[&str]) -> Result<Figures> {
 }
 
 fn measure_collectors(rounds: usize) -> Result<Figures> {
-    let states = [("healthy", Collector::Healthy), ("hung", Collector::Hung), ("dead", Collector::Dead)];
+    let states = [("healthy", Behaviour::Healthy), ("hung", Behaviour::Hung), ("dead", Behaviour::Dead)];
     let mut seen: Vec<(&str, Vec<Figures>)> = states.iter().map(|(name, _)| (*name, Vec::new())).collect();
     for _ in 0..rounds {
         for ((_, behaviour), (_, runs)) in states.iter().zip(&mut seen) {
-            runs.push(child::run(&["paced", &collector(*behaviour)?, "0", "2000", "3000"])?);
+            runs.push(child::run(&["paced", &Collector::start(*behaviour)?.address, "0", "2000", "3000"])?);
         }
     }
     let mut text = String::from(
@@ -322,7 +275,7 @@ fn cpu_of_threads() -> Result<Vec<(String, u64)>> {
 }
 
 fn measure_idle() -> Result<Figures> {
-    let figures = child::run(&["idle", &collector(Collector::Healthy)?, "10"])?;
+    let figures = child::run(&["idle", &Collector::start(Behaviour::Healthy)?.address, "10"])?;
     let mut text = String::from(
         "### Idle for ten seconds, endpoint and exporter on\n\n| thread | ms of every second |\n|---|---|\n",
     );
@@ -415,7 +368,7 @@ fn measure_export(rounds: usize) -> Result<Figures> {
     let (mut ours, mut sdk) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let of = |figures: Figures| figures.get("ns").copied().unwrap_or(f64::NAN);
-        ours.push(of(child::run(&["export", &collector(Collector::Healthy)?])?));
+        ours.push(of(child::run(&["export", &Collector::start(Behaviour::Healthy)?.address])?));
         sdk.push(of(child::run(&["sdk-export"])?));
     }
     let shares: Vec<f64> = ours.iter().zip(&sdk).map(|(ours, sdk)| ours / sdk).collect();
@@ -447,7 +400,9 @@ pub(crate) fn shutdown(arguments: &[&str]) -> Result<Figures> {
 }
 
 fn measure_shutdown() -> Result<Figures> {
-    let runs = (0..3).map(|_| child::run(&["shutdown", &collector(Collector::Hung)?])).collect::<Result<Vec<_>>>()?;
+    let runs = (0..3)
+        .map(|_| child::run(&["shutdown", &Collector::start(Behaviour::Hung)?.address]))
+        .collect::<Result<Vec<_>>>()?;
     Ok(figures([("shutdown_beyond_ms", Spread::of(&column(&runs, "shutdown_beyond_ms")).max)]))
 }
 
