@@ -18,6 +18,11 @@ use crate::{
     window::Window,
 };
 
+/// Steps of one tick: some milliseconds, and at ten ticks a second 40 000 journeys that expire.
+const STEPS_PER_TICK: usize = 256;
+/// Exported journeys that are noted in one hold of the lock.
+const EXPORTED_PER_HOLD: usize = 16;
+
 /// Reads the time: unix nanoseconds that never go back within the process.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
@@ -156,22 +161,30 @@ impl Live {
                 // Every sink is asked: `any` would stop at the first that takes it.
                 .filter(|journey| sinks.iter().fold(false, |taken, sink| sink.finished(journey) | taken))
                 .collect();
-            let mut tracker = self.tracker.lock();
-            for journey in exported {
-                tracker.exported(journey, now);
+            for journeys in exported.chunks(EXPORTED_PER_HOLD) {
+                let mut tracker = self.tracker.lock();
+                for journey in journeys {
+                    tracker.exported(journey, now);
+                }
+                MutexGuard::unlock_fair(tracker);
             }
         }
         result
     }
 
-    /// Lets time pass: expiry, retention, stuck journeys. At most a bounded piece of work per call.
+    /// Lets time pass: expiry, retention, stuck journeys. At most a bounded piece of work per call, in steps between
+    /// which others get the lock.
     pub fn tick(&self) {
-        self.write(|tracker, now| tracker.tick(now));
+        for _ in 0..STEPS_PER_TICK {
+            if !self.write(|tracker, now| tracker.tick_step(now)) {
+                return;
+            }
+        }
     }
 
     /// Hands every finished journey to the sinks at once, without waiting for checkpoints still on their way.
     pub fn settle(&self) {
-        self.write(|tracker, now| tracker.settle_all(now));
+        while self.write(|tracker, now| tracker.settle_step(now)) {}
     }
 
     /// One journey: its newest generation, or the one asked for.

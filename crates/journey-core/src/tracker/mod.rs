@@ -3,10 +3,13 @@
 //! | room | question |
 //! |---|---|
 //! | `pool` | where is a journey kept, and which one was untouched longest? |
+//! | `chunks`, `index` | how does a table grow without a pause? |
 //! | `tombs` | which ids are gone but not forgotten? |
 //! | `statistics` | what is counted per route? |
 //! | `read` | what do readers see? |
 
+mod chunks;
+mod index;
 mod pool;
 mod read;
 mod statistics;
@@ -20,7 +23,7 @@ use std::{
 
 use self::{
     pool::{ListName, Pool, State},
-    statistics::{LatencyStatistics, RingEntry, RouteStatistics, outcome_index},
+    statistics::{LatencyStatistics, RouteStatistics, outcome_index},
     tombs::Tombs,
 };
 use crate::{
@@ -40,8 +43,10 @@ use crate::{
 
 pub use self::read::ListQuery;
 
-/// Journeys that one call of [`Tracker::tick`] expires, forgets or flags at most, so that a tick stays short.
-const MOST_PER_TICK: usize = 512;
+/// Journeys that one step settles, expires, flags and forgets at most, each: the lock is held for a step.
+const MOST_PER_STEP: usize = 16;
+/// Gone ids that one step forgets at most; each is little work.
+const MOST_TOMBS_PER_STEP: usize = 64;
 /// Names of operations before the rest are `other`.
 const MAX_OPERATIONS: usize = 256;
 
@@ -81,6 +86,8 @@ pub struct Tracker {
     accounting: Accounting,
     /// Finished journeys that wait for checkpoints on their way: place, number, and when the waiting ends.
     settling: VecDeque<(u32, u64, i64)>,
+    /// Counts [`Tracker::tick_step`].
+    steps: usize,
     /// Settled journeys that nobody took yet.
     finished: Vec<Journey>,
     events_wanted: bool,
@@ -116,6 +123,7 @@ impl Tracker {
             overflowed: 0,
             accounting: Accounting::default(),
             settling: VecDeque::new(),
+            steps: 0,
             finished: Vec::new(),
             events_wanted: false,
             events: Vec::new(),
@@ -174,41 +182,79 @@ impl Tracker {
         windows.current(now).record(nanos);
     }
 
-    /// Lets time pass: settles, flags as stuck, expires, forgets. At most a bounded number of journeys per call.
+    /// Lets time pass: settles, expires, flags as stuck, forgets. Everything that is due, however long it takes.
     pub fn tick(&mut self, now: i64) {
-        while self.settling.front().is_some_and(|(_, _, due)| *due <= now) {
-            if let Some((place, number, _)) = self.settling.pop_front() {
-                self.settle(place, number, now);
-            }
-        }
+        while self.tick_step(now) {}
+    }
+
+    /// A bounded piece of [`Tracker::tick`], some twenty microseconds. `true` while more may be due.
+    ///
+    /// Within a route what is idle longest comes first, whatever the size of the pieces.
+    pub fn tick_step(&mut self, now: i64) -> bool {
+        let mut more = self.settle_due(now);
         let routes = Arc::clone(&self.routes);
-        for (route, declared) in routes.iter() {
-            let expired = now.saturating_sub(nanos(declared.ttl()));
+        // Steps begin at different routes, so that much to do on one does not hold back the others.
+        let first = self.steps % routes.len();
+        self.steps = self.steps.wrapping_add(1);
+        let (mut to_expire, mut to_flag) = (MOST_PER_STEP, MOST_PER_STEP);
+        for turn in 0..routes.len() {
+            let route = RouteIndex(((first + turn) % routes.len()) as u8);
+            let expired = now.saturating_sub(nanos(routes.get(route).ttl()));
             for list in [ListName::Stuck(route), ListName::Active(route)] {
-                for _ in 0..MOST_PER_TICK {
-                    let Some(place) = self.idle_since(list, expired) else { break };
+                while to_expire > 0
+                    && let Some(place) = self.idle_since(list, expired)
+                {
                     self.expire(place, now);
+                    to_expire -= 1;
                 }
             }
             let stuck = now.saturating_sub(nanos(self.limits.stuck_after));
-            for _ in 0..MOST_PER_TICK {
-                let Some(place) = self.idle_since(ListName::Active(route), stuck) else { break };
+            // What is about to expire is not called stuck first.
+            while to_expire > 0
+                && to_flag > 0
+                && let Some(place) = self.idle_since(ListName::Active(route), stuck)
+            {
                 self.flag_stuck(place, now);
+                to_flag -= 1;
             }
         }
+        more |= to_expire == 0 || to_flag == 0;
         let old = now.saturating_sub(nanos(self.limits.retention));
-        for _ in 0..MOST_PER_TICK {
-            let Some(place) = self.idle_since(ListName::Finished, old) else { break };
+        let mut to_forget = MOST_PER_STEP;
+        while to_forget > 0
+            && let Some(place) = self.idle_since(ListName::Finished, old)
+        {
             self.forget(place, now);
+            to_forget -= 1;
         }
-        self.tombs.sweep(now, MOST_PER_TICK);
+        more |= to_forget == 0;
+        more | self.tombs.sweep(now, MOST_TOMBS_PER_STEP)
+    }
+
+    /// Settles finished journeys that waited long enough; `true` where more may be due.
+    fn settle_due(&mut self, now: i64) -> bool {
+        for _ in 0..MOST_PER_STEP {
+            let Some((place, number, _)) = self.settling.front().copied().filter(|(_, _, due)| *due <= now) else {
+                return false;
+            };
+            self.settling.pop_front();
+            self.settle(place, number, now);
+        }
+        true
     }
 
     /// Settles every finished journey at once, without waiting for checkpoints still on their way: for a shutdown.
     pub fn settle_all(&mut self, now: i64) {
-        while let Some((place, number, _)) = self.settling.pop_front() {
+        while self.settle_step(now) {}
+    }
+
+    /// A bounded piece of [`Tracker::settle_all`]. `true` while there is more.
+    pub fn settle_step(&mut self, now: i64) -> bool {
+        for _ in 0..MOST_PER_STEP {
+            let Some((place, number, _)) = self.settling.pop_front() else { return false };
             self.settle(place, number, now);
         }
+        true
     }
 
     /// Whether the events of the next writes are wanted.
@@ -488,11 +534,7 @@ impl Tracker {
                 statistics.leg(usize::from(leg.to.0)).count(leg.nanos(), coarse, now);
             }
         } else {
-            statistics.keep(RingEntry {
-                finished_at: now,
-                segments: declared.segments().iter().map(|s| journey.between(s.from, s.to)).collect(),
-                legs: declared.legs().iter().map(|leg| Some(journey.between(leg.from, leg.to)?.nanos)).collect(),
-            });
+            statistics.ring.keep(now, &journey, declared);
         }
         if self.events_wanted {
             let view = journey.view(&self.routes, &self.sources, &self.key);

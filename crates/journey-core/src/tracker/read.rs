@@ -426,8 +426,8 @@ fn bottlenecks(route: &Route, statistics: &RouteStatistics, window: Window, now:
             continue;
         }
         // An end in whole seconds makes a leg look up to a second longer: it would be called the bottleneck for nothing.
-        let known = statistics.finished_since(since).filter_map(|entry| Some((entry.segments[index]?, entry)));
-        let (coarse, fine): (Vec<_>, Vec<_>) = known.partition(|(between, _)| between.coarse);
+        let known = statistics.ring.since(since).filter_map(|entry| Some((entry.segment(index)?, entry)));
+        let (coarse, fine): (Vec<_>, Vec<_>) = known.partition(|((_, coarse), _)| *coarse);
         let (used, note) = match (fine.is_empty(), coarse.len()) {
             (true, 0) => continue,
             (true, _) => (coarse, "; an end is given in whole seconds, so all this is up to 1 s off".to_owned()),
@@ -436,7 +436,7 @@ fn bottlenecks(route: &Route, statistics: &RouteStatistics, window: Window, now:
         };
         let kept: Vec<(i64, Vec<Option<i64>>)> = used
             .into_iter()
-            .map(|(between, entry)| (between.nanos, inside.iter().map(|leg| entry.legs[*leg]).collect()))
+            .map(|((nanos, _), entry)| (nanos, inside.iter().map(|leg| entry.leg(*leg)).collect()))
             .collect();
         let vectors: Vec<LegVector<'_>> = kept.iter().map(|(total, legs)| LegVector { total: *total, legs }).collect();
         let attribution = attribute(&vectors, 0.95);

@@ -3,12 +3,12 @@
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 
+use super::{
+    chunks::Chunks,
+    index::{Chained, Index, NONE},
+};
 use crate::{id::CorrelationId, journey::Journey, route::StageIndex, routes::RouteIndex};
-
-/// No place.
-pub(super) const NONE: u32 = u32::MAX;
 
 /// One kept journey.
 #[derive(Debug)]
@@ -25,6 +25,9 @@ pub(super) struct Entry {
     /// Which segments are in the statistics already.
     pub(super) segments_counted: u64,
     pub(super) state: State,
+    hash: u32,
+    /// The next in its bucket.
+    chained: u32,
     /// The previous generation of the same id.
     older: u32,
     list: ListName,
@@ -63,13 +66,20 @@ struct List {
     len: usize,
 }
 
+/// A place of the pool.
+#[derive(Debug)]
+enum Slot {
+    Kept(Entry),
+    Free { next: u32 },
+}
+
 /// All kept journeys.
 #[derive(Debug)]
 pub(super) struct Pool {
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
-    /// Place of the newest generation of every route and id.
-    newest: HashTable<u32>,
+    slots: Chunks<Slot>,
+    free: u32,
+    /// The newest generation of every route and id.
+    newest: Index,
     hasher: RandomState,
     /// Active and stuck of every route, then finished.
     lists: Vec<List>,
@@ -80,9 +90,9 @@ impl Pool {
     pub(super) fn new(routes: usize) -> Self {
         let empty = List { head: NONE, tail: NONE, len: 0 };
         Self {
-            entries: Vec::new(),
-            free: Vec::new(),
-            newest: HashTable::new(),
+            slots: Chunks::new(),
+            free: NONE,
+            newest: Index::new(),
             hasher: RandomState::default(),
             lists: vec![empty; routes * 2 + 1],
             next_number: 1,
@@ -91,16 +101,19 @@ impl Pool {
 
     /// A number for a route and id, the same for as long as the pool lives.
     pub(super) fn hash(&self, route: RouteIndex, id: &CorrelationId) -> u64 {
-        hash(&self.hasher, route, id)
+        let mut state = self.hasher.build_hasher();
+        route.hash(&mut state);
+        id.hash(&mut state);
+        std::hash::Hasher::finish(&state)
     }
 
     /// The newest generation of an id.
     pub(super) fn find(&self, route: RouteIndex, id: &CorrelationId) -> Option<u32> {
-        let same = |place: &u32| {
-            let journey = &self.get(*place).journey;
+        let same = |place| {
+            let journey = &self.get(place).journey;
             journey.route() == route && journey.id() == id
         };
-        self.newest.find(self.hash(route, id), same).copied()
+        self.newest.find(&self.slots, self.hash(route, id) as u32, same)
     }
 
     /// The generation before.
@@ -110,28 +123,25 @@ impl Pool {
 
     /// A kept journey. The place must be of one that was not removed.
     pub(super) fn get(&self, place: u32) -> &Entry {
-        match &self.entries[place as usize] {
-            Some(entry) => entry,
-            None => unreachable!("place {place} is free"),
-        }
+        kept(&self.slots, place)
     }
 
     /// A kept journey, to change.
     pub(super) fn get_mut(&mut self, place: u32) -> &mut Entry {
-        match &mut self.entries[place as usize] {
-            Some(entry) => entry,
-            None => unreachable!("place {place} is free"),
-        }
+        kept_mut(&mut self.slots, place)
     }
 
     /// A kept journey, if the place is still of the journey with that number.
     pub(super) fn numbered(&self, place: u32, number: u64) -> Option<&Entry> {
-        self.entries[place as usize].as_ref().filter(|entry| entry.number == number)
+        match self.slots.get(place) {
+            Slot::Kept(entry) => Some(entry).filter(|entry| entry.number == number),
+            Slot::Free { .. } => None,
+        }
     }
 
     /// Adds a journey as the newest generation of its id, at the end of its route's active list.
     pub(super) fn insert(&mut self, journey: Journey, now: i64) -> u32 {
-        let (route, hash) = (journey.route(), self.hash(journey.route(), journey.id()));
+        let (route, hash) = (journey.route(), self.hash(journey.route(), journey.id()) as u32);
         let older = self.find(route, journey.id()).unwrap_or(NONE);
         let entry = Entry {
             journey,
@@ -141,55 +151,67 @@ impl Pool {
             legs_counted: 0,
             segments_counted: 0,
             state: State::Active,
+            hash,
+            chained: NONE,
             older,
             list: ListName::Active(route),
             previous: NONE,
             next: NONE,
         };
         self.next_number += 1;
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.entries[place as usize] = Some(entry);
-                place
+        let place = match self.slots_free() {
+            Some((free, next)) => {
+                self.free = next;
+                *self.slots.get_mut(free) = Slot::Kept(entry);
+                free
             }
-            None => {
-                self.entries.push(Some(entry));
-                (self.entries.len() - 1) as u32
-            }
+            None => self.slots.push(Slot::Kept(entry)),
         };
-        if older == NONE {
-            let (entries, hasher) = (&self.entries, &self.hasher);
-            self.newest.insert_unique(hash, place, |place| rehash(entries, hasher, *place));
-        } else if let Some(newest) = self.newest.find_mut(hash, |known| *known == older) {
-            *newest = place;
+        if older != NONE {
+            self.newest.remove(&mut self.slots, older);
         }
+        self.newest.insert(&mut self.slots, place);
         self.append(place, ListName::Active(route));
         place
+    }
+
+    fn slots_free(&self) -> Option<(u32, u32)> {
+        match self.free {
+            NONE => None,
+            free => match self.slots.get(free) {
+                Slot::Free { next } => Some((free, *next)),
+                Slot::Kept(_) => unreachable!("place {free} is free"),
+            },
+        }
     }
 
     /// Removes a journey from the pool, the index and its list.
     pub(super) fn remove(&mut self, place: u32) -> Option<Entry> {
         self.unlink(place);
-        let (route, id) = (self.get(place).journey.route(), self.get(place).journey.id().clone());
-        let newest = self.find(route, &id);
-        let older = self.get(place).older;
+        let (hash, older) = (self.get(place).hash, self.get(place).older);
+        // Its chain of generations starts at the newest, which alone is in the index.
+        let newest = self.newest.find(&self.slots, hash, |newest| self.generations(newest).any(|one| one == place));
         if newest == Some(place) {
-            let hash = self.hash(route, &id);
-            if older == NONE {
-                if let Ok(found) = self.newest.find_entry(hash, |known| *known == place) {
-                    found.remove();
-                }
-            } else if let Some(found) = self.newest.find_mut(hash, |known| *known == place) {
-                *found = older;
+            self.newest.remove(&mut self.slots, place);
+            if older != NONE {
+                self.newest.insert(&mut self.slots, older);
             }
-        } else if let Some(mut newer) = newest {
-            while let Some(next) = self.older(newer).filter(|next| *next != place) {
-                newer = next;
+        } else if let Some(newest) = newest {
+            let newer = self.generations(newest).find(|one| self.get(*one).older == place);
+            if let Some(newer) = newer {
+                self.get_mut(newer).older = older;
             }
-            self.get_mut(newer).older = older;
         }
-        self.free.push(place);
-        self.entries[place as usize].take()
+        let slot = std::mem::replace(self.slots.get_mut(place), Slot::Free { next: self.free });
+        self.free = place;
+        match slot {
+            Slot::Kept(entry) => Some(entry),
+            Slot::Free { .. } => None,
+        }
+    }
+
+    fn generations(&self, newest: u32) -> impl Iterator<Item = u32> {
+        std::iter::successors(Some(newest), |place| self.older(*place))
     }
 
     /// Moves a journey to the end of a list.
@@ -215,7 +237,10 @@ impl Pool {
 
     /// Every kept journey with its place, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().flatten()
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Kept(entry) => Some(entry),
+            Slot::Free { .. } => None,
+        })
     }
 
     fn index(&self, list: ListName) -> usize {
@@ -257,17 +282,31 @@ impl Pool {
     }
 }
 
-fn hash(hasher: &RandomState, route: RouteIndex, id: &CorrelationId) -> u64 {
-    let mut state = hasher.build_hasher();
-    route.hash(&mut state);
-    id.hash(&mut state);
-    std::hash::Hasher::finish(&state)
+fn kept(slots: &Chunks<Slot>, place: u32) -> &Entry {
+    match slots.get(place) {
+        Slot::Kept(entry) => entry,
+        Slot::Free { .. } => unreachable!("place {place} is free"),
+    }
 }
 
-fn rehash(entries: &[Option<Entry>], hasher: &RandomState, place: u32) -> u64 {
-    match &entries[place as usize] {
-        Some(entry) => hash(hasher, entry.journey.route(), entry.journey.id()),
-        None => unreachable!("place {place} is indexed and free"),
+fn kept_mut(slots: &mut Chunks<Slot>, place: u32) -> &mut Entry {
+    match slots.get_mut(place) {
+        Slot::Kept(entry) => entry,
+        Slot::Free { .. } => unreachable!("place {place} is free"),
+    }
+}
+
+impl Chained for Chunks<Slot> {
+    fn hash(&self, place: u32) -> u32 {
+        kept(self, place).hash
+    }
+
+    fn next(&self, place: u32) -> u32 {
+        kept(self, place).chained
+    }
+
+    fn set_next(&mut self, place: u32, next: u32) {
+        kept_mut(self, place).chained = next;
     }
 }
 
