@@ -37,6 +37,7 @@ mod time;
 mod timings;
 mod trace_id;
 mod tracker;
+mod uuid;
 pub mod view;
 mod window;
 

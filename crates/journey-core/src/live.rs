@@ -71,7 +71,9 @@ pub struct Live {
     clock: Clock,
     limits: Limits,
     key: TraceIdKey,
-    sinks: RwLock<Vec<Arc<dyn FinishedSink>>>,
+    sinks: RwLock<Arc<[Arc<dyn FinishedSink>]>>,
+    /// Journeys that were handed out.
+    used: Mutex<Vec<Journey>>,
     parts: RwLock<BTreeMap<String, Arc<dyn ReportSource>>>,
     open_stages: RwLock<Option<Arc<dyn OpenStages>>>,
 }
@@ -90,6 +92,7 @@ impl Live {
             limits,
             key,
             sinks: RwLock::default(),
+            used: Mutex::default(),
             parts: RwLock::default(),
             open_stages: RwLock::default(),
         })
@@ -127,7 +130,8 @@ impl Live {
 
     /// Adds somebody who wants every finished journey from now on.
     pub fn add_sink(&self, sink: Arc<dyn FinishedSink>) {
-        self.sinks.write().push(sink);
+        let mut sinks = self.sinks.write();
+        *sinks = sinks.iter().cloned().chain([sink]).collect();
     }
 
     /// Adds or replaces a part that reports on itself.
@@ -143,11 +147,12 @@ impl Live {
     /// Lets the writer work on the tracker, then passes on what became finished, stuck or seen by it.
     pub fn write<R>(&self, work: impl FnOnce(&mut Tracker, i64) -> R) -> R {
         let now = self.now();
+        let mut finished = std::mem::take(&mut *self.used.lock());
         let mut tracker = self.tracker.lock();
         tracker.collect_events(self.feed.wanted());
         let result = work(&mut tracker, now);
         let events = tracker.take_events();
-        let finished = tracker.take_finished();
+        tracker.exchange_finished(&mut finished);
         // A writer that is never idle would take the lock again before a waiting reader wakes up.
         MutexGuard::unlock_fair(tracker);
 
@@ -155,21 +160,31 @@ impl Live {
             self.feed.publish(events);
         }
         if !finished.is_empty() {
-            let sinks = self.sinks.read().clone();
-            let exported: Vec<&Journey> = finished
-                .iter()
-                // Every sink is asked: `any` would stop at the first that takes it.
-                .filter(|journey| sinks.iter().fold(false, |taken, sink| sink.finished(journey) | taken))
-                .collect();
-            for journeys in exported.chunks(EXPORTED_PER_HOLD) {
-                let mut tracker = self.tracker.lock();
-                for journey in journeys {
-                    tracker.exported(journey, now);
-                }
-                MutexGuard::unlock_fair(tracker);
-            }
+            self.hand_out(&finished, now);
         }
+        // Their memory is for those that finish next.
+        *self.used.lock() = finished;
         result
+    }
+
+    /// Offers finished journeys to the sinks, and notes which of them will be exported.
+    fn hand_out(&self, finished: &[Journey], now: i64) {
+        let sinks = Arc::clone(&*self.sinks.read());
+        if sinks.is_empty() {
+            return;
+        }
+        let exported: Vec<&Journey> = finished
+            .iter()
+            // Every sink is asked: `any` would stop at the first that takes it.
+            .filter(|journey| sinks.iter().fold(false, |taken, sink| sink.finished(journey) | taken))
+            .collect();
+        for journeys in exported.chunks(EXPORTED_PER_HOLD) {
+            let mut tracker = self.tracker.lock();
+            for journey in journeys {
+                tracker.exported(journey, now);
+            }
+            MutexGuard::unlock_fair(tracker);
+        }
     }
 
     /// Lets time pass: expiry, retention, stuck journeys. At most a bounded piece of work per call, in steps between

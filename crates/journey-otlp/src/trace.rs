@@ -78,7 +78,7 @@ pub(crate) fn trace<'a>(facts: &'a Facts, context: &'a Context) -> Option<Trace<
     for (leg, place) in facts.legs.iter().zip(places) {
         let end = facts.stages.iter().find(|stage| stage.stage == leg.to);
         let link = end
-            .map(|stage| Link { trace_id: stage.trace_id, span_id: stage.sighting.span_id })
+            .map(|stage| Link { trace_id: stage.sighting.trace_id, span_id: stage.sighting.span_id })
             .filter(|link| link.trace_id != 0 && link.span_id != 0);
         spans.push(Span {
             span_id: span_id_for_leg(facts.trace_id, &leg.name),
@@ -260,6 +260,7 @@ pub(crate) mod tests {
     pub(crate) fn stage(index: u16, at: i64) -> StageState {
         let sighting = Sighting {
             at,
+            trace_id: 0,
             span_id: 0,
             busy_us: 0,
             idle_us: 0,
@@ -276,7 +277,6 @@ pub(crate) mod tests {
             attempts: 1,
             first_attempt_at: at,
             error: None,
-            trace_id: 0,
             within: Vec::new(),
         }
     }
@@ -323,7 +323,7 @@ pub(crate) mod tests {
         stages.push(stage(3, 1_100_000_000));
         stages[3].sighting.source = SourceIndex(1);
         stages[3].sighting.span_id = 0xab;
-        stages[3].trace_id = 0xcd;
+        stages[3].sighting.trace_id = 0xcd;
         stages[3].attempts = 2;
         stages[1].sighting.span_id = 0xef;
         let mut facts = facts(&context, stages);

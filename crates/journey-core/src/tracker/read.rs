@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Tracker,
-    pool::{Entry, ListName, State},
+    pool::{Entry, InHand, ListName, State},
     statistics::{LatencyStatistics, OUTCOMES, RouteStatistics},
 };
 use crate::{
@@ -57,16 +57,16 @@ impl Tracker {
     /// One journey: its newest generation, or the one asked for. Of several routes with the id, the one touched last.
     pub fn journey(&self, correlation_id: &str, generation: Option<u32>) -> Option<JourneyView> {
         let id = CorrelationId::new(correlation_id).ok()?;
-        let newest = self.routes.iter().filter_map(|(route, _)| self.pool.find(route, &id));
+        let newest = self.routes.iter().filter_map(|(route, _)| self.pool.find(self.pool.wanted(route, &id)));
         let newest = newest.max_by_key(|place| self.pool.get(*place).last_seen)?;
         let all: Vec<u32> = std::iter::successors(Some(newest), |place| self.pool.older(*place)).collect();
-        let number = |place: u32| self.pool.get(place).journey.generation();
+        let number = |place: u32| self.pool.get(place).generation;
         let asked = match generation {
             None => newest,
             Some(generation) => all.iter().copied().find(|place| number(*place) == generation)?,
         };
         let entry = self.pool.get(asked);
-        let mut view = entry.journey.view(&self.routes, &self.sources, &self.key);
+        let mut view = self.pool.journey(entry).view(&self.routes, &self.sources, &self.key);
         view.stuck = entry.state == State::Stuck;
         view.other_generations = all.into_iter().filter(|place| *place != asked).map(number).collect();
         Some(view)
@@ -100,34 +100,35 @@ impl Tracker {
         };
         let limit = if query.limit == 0 { DEFAULT_LIST } else { query.limit.min(MAX_LIST) };
 
-        let fits = |entry: &&Entry| {
-            let journey = &entry.journey;
-            let status = query.status.is_none_or(|status| journey.status() == status);
-            let at_stage = || {
-                let position = entry.position.or_else(|| journey.position(self.routes.get(journey.route())));
-                stages
-                    .as_ref()
-                    .is_none_or(|stages| stages.iter().any(|s| s.route == journey.route() && Some(s.stage) == position))
-            };
-            let long =
-                || query.min_ms.is_none_or(|min| journey.span().is_some_and(|(from, to)| millis(to - from) >= min));
-            status
+        let mut found: Vec<(Rank, &Entry)> = Vec::new();
+        let mut in_hand = InHand::default();
+        for entry in self.pool.iter() {
+            let fits = query.status.is_none_or(|status| entry.status == status)
                 && (!query.stuck || entry.state == State::Stuck)
-                && route.is_none_or(|route| journey.route() == route)
-                && at_stage()
-                && long()
-        };
-        let rank = |entry: &Entry| {
-            let total = entry.journey.span().map_or(0, |(from, to)| to - from);
-            (if query.slowest { total } else { 0 }, entry.number)
-        };
-        let mut found: Vec<(Rank, &Entry)> = self
-            .pool
-            .iter()
-            .filter(fits)
-            .map(|entry| (rank(entry), entry))
-            .filter(|(rank, _)| after.is_none_or(|after| *rank < after))
-            .collect();
+                && route.is_none_or(|route| entry.route == route);
+            if !fits {
+                continue;
+            }
+            let declared = self.routes.get(entry.route);
+            if let Some(stages) = &stages {
+                let last = || self.pool.sightings(entry, &mut in_hand).position(declared);
+                let position = entry.position().or_else(last);
+                if !stages.iter().any(|s| s.route == entry.route && Some(s.stage) == position) {
+                    continue;
+                }
+            }
+            let mut total = None;
+            if query.slowest || query.min_ms.is_some() {
+                total = self.pool.sightings(entry, &mut in_hand).span().map(|(from, to)| to.saturating_sub(from));
+            }
+            if query.min_ms.is_some_and(|min| total.is_none_or(|total| millis(total) < min)) {
+                continue;
+            }
+            let rank = (if query.slowest { total.unwrap_or(0) } else { 0 }, entry.number);
+            if after.is_none_or(|after| rank < after) {
+                found.push((rank, entry));
+            }
+        }
         let more = found.len() > limit;
         if more {
             found.select_nth_unstable_by(limit, |a, b| b.0.cmp(&a.0));
@@ -152,35 +153,33 @@ impl Tracker {
     }
 
     fn list_item(&self, entry: &Entry, now: i64) -> ListItemView {
-        let journey = &entry.journey;
-        let route = self.routes.get(journey.route());
+        let journey = self.pool.journey(entry);
+        let route = self.routes.get(entry.route);
         let span = journey.span();
-        let open = matches!(entry.state, State::Active | State::Stuck);
-        let position = journey.position(route);
+        let position = journey.sightings.position(route);
         ListItemView {
             correlation_id: journey.id().as_str().to_owned(),
-            generation: journey.generation(),
+            generation: entry.generation,
             route: route.name().to_owned(),
-            status: journey.status().as_str().to_owned(),
+            status: entry.status.as_str().to_owned(),
             reason: journey.reason().map(str::to_owned),
             stuck: entry.state == State::Stuck,
             started_at: span.map(|(from, _)| rfc3339(from)),
-            total_ms: span.map(|(from, to)| millis(to - from)),
+            total_ms: span.map(|(from, to)| millis(to.saturating_sub(from))),
             stage: position
-                .map(|stage| self.routes.stage_texts(StageRef { route: journey.route(), stage }).id)
+                .map(|stage| self.routes.stage_texts(StageRef { route: entry.route, stage }).id)
                 .unwrap_or_default(),
-            idle_ms: open.then(|| millis(now - entry.last_seen)),
+            idle_ms: entry.is_open().then(|| millis(now - entry.last_seen)),
         }
     }
 
     pub(super) fn stuck_view(&self, place: u32, now: i64) -> StuckView {
         let entry = self.pool.get(place);
-        let journey = &entry.journey;
-        let at = |stage| self.routes.stage_texts(StageRef { route: journey.route(), stage }).id;
+        let at = |stage| self.routes.stage_texts(StageRef { route: entry.route, stage }).id;
         StuckView {
-            correlation_id: journey.id().as_str().to_owned(),
-            route: self.routes.get(journey.route()).name().to_owned(),
-            stage: entry.position.map(at).unwrap_or_default(),
+            correlation_id: self.pool.id(entry).as_str().to_owned(),
+            route: self.routes.get(entry.route).name().to_owned(),
+            stage: entry.position().map(at).unwrap_or_default(),
             idle_ms: millis(now - entry.last_seen),
             in_progress: None,
         }
@@ -359,9 +358,8 @@ impl Tracker {
                 let at = StageRef { route: index, stage: crate::route::StageIndex(stage as u16) };
                 let stage = self.routes.stage_texts(at).name;
                 snapshot.stuck.push((name(), stage.clone(), counted.stuck));
-                let success = counted.seen.get("").copied().unwrap_or(0);
-                snapshot.checkpoints.push((name(), stage.clone(), String::new(), success));
-                for (error, count) in counted.seen.iter().filter(|(error, _)| !error.is_empty()) {
+                snapshot.checkpoints.push((name(), stage.clone(), String::new(), counted.reached));
+                for (error, count) in &counted.failed {
                     snapshot.checkpoints.push((name(), stage.clone(), error.clone(), *count));
                 }
             }

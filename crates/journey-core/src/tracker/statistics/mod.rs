@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Different `error.type` of one stage before the rest are `other`.
-const MAX_ERROR_KINDS: usize = 16;
+const MAX_ERROR_KINDS: usize = 15;
 
 /// Statistics of one route.
 #[derive(Debug)]
@@ -56,8 +56,10 @@ pub(super) struct SegmentStatistics {
 /// Sightings of one stage.
 #[derive(Debug, Default)]
 pub(super) struct StageStatistics {
-    /// Sightings by `error.type`; the empty one is success.
-    pub(super) seen: BTreeMap<String, u64>,
+    /// Successes.
+    pub(super) reached: u64,
+    /// Other sightings by `error.type`.
+    pub(super) failed: BTreeMap<String, u64>,
     /// Active journeys that reached this stage last.
     pub(super) active: u64,
     /// Stuck journeys that reached this stage last.
@@ -132,17 +134,22 @@ impl SegmentStatistics {
 }
 
 impl StageStatistics {
+    /// Counts a sighting by its `error.type`; the empty one is success.
     pub(super) fn sighted(&mut self, error: &str) {
-        if let Some(count) = self.seen.get_mut(error) {
+        if error.is_empty() {
+            self.reached += 1;
+            return;
+        }
+        if let Some(count) = self.failed.get_mut(error) {
             *count += 1;
             return;
         }
-        let kind = if self.seen.len() < MAX_ERROR_KINDS || error.is_empty() { error } else { "other" };
-        *self.seen.entry(kind.to_owned()).or_default() += 1;
+        let kind = if self.failed.len() < MAX_ERROR_KINDS { error } else { "other" };
+        *self.failed.entry(kind.to_owned()).or_default() += 1;
     }
 
     pub(super) fn total(&self) -> u64 {
-        self.seen.values().sum()
+        self.reached + self.failed.values().sum::<u64>()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{journey::Journey, route::Route};
+use crate::{journey::Sightings, route::Route};
 
 /// Finished journeys per route whose leg latencies are kept.
 const JOURNEYS: usize = 4096;
@@ -35,7 +35,7 @@ impl Ring {
     }
 
     /// Keeps the latencies of a journey, letting the oldest go.
-    pub(crate) fn keep(&mut self, finished_at: i64, journey: &Journey, route: &Route) {
+    pub(crate) fn keep(&mut self, finished_at: i64, sightings: &Sightings, route: &Route) {
         let width = self.width();
         let place = (self.added % JOURNEYS as u64) as usize;
         self.added += 1;
@@ -49,14 +49,14 @@ impl Ring {
         head.copy_from_slice(&[finished_at, 0, 0, 0]);
         let (segments, legs) = latencies.split_at_mut(self.segments);
         for (index, segment) in route.segments().iter().enumerate() {
-            if let Some(between) = journey.between(segment.from, segment.to) {
+            if let Some(between) = sightings.between(segment.from, segment.to) {
                 segments[index] = between.nanos;
                 head[1] |= 1 << index;
                 head[2] |= i64::from(between.coarse) << index;
             }
         }
         for (index, leg) in route.legs().iter().enumerate() {
-            if let Some(between) = journey.between(leg.from, leg.to) {
+            if let Some(between) = sightings.between(leg.from, leg.to) {
                 legs[index] = between.nanos;
                 head[3] |= 1 << index;
             }
