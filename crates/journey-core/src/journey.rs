@@ -91,6 +91,15 @@ pub struct StageState {
     pub within: Vec<Within>,
 }
 
+/// The sighting of a stage that counts: what exporters need of most stages, without a copy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CountedStage<'a> {
+    /// The first success, or the last attempt where there is none.
+    pub sighting: &'a Sighting,
+    /// How many attempts there were.
+    pub attempts: u32,
+}
+
 /// How far a leg can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegQuality {
@@ -175,6 +184,8 @@ impl Journey {
     pub fn copy(&mut self, other: &Self) {
         self.id.clone_from(&other.id);
         (self.route, self.generation, self.status) = (other.route, other.generation, other.status);
+        self.reason.clone_from(&other.reason);
+        self.late.clone_from(&other.late);
         self.sightings.copy(&other.sightings, other.sightings.details());
     }
 
@@ -188,6 +199,11 @@ impl Journey {
     /// The earliest and the latest instant of a reached stage.
     pub fn span(&self) -> Option<(i64, i64)> {
         self.sightings.span()
+    }
+
+    /// Stages seen, in the order of their index, as [`Journey::stages`] has them.
+    pub fn counted_stages(&self) -> impl Iterator<Item = CountedStage<'_>> {
+        self.sightings.by_stage().filter_map(sightings::counted)
     }
 
     /// Stages seen, in the order of the route (an open route: of time).
@@ -301,6 +317,11 @@ impl std::str::FromStr for Status {
 }
 
 impl LegQuality {
+    /// How far the difference of two instants can be trusted, and its half width where that is known, nanoseconds.
+    pub fn between(from: &Sighting, to: &Sighting, sources: &Sources) -> (Self, Option<i64>) {
+        quality(from, to, sources)
+    }
+
     /// The word in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -338,4 +359,35 @@ fn quality(from: &Sighting, to: &Sighting, sources: &Sources) -> (LegQuality, Op
         (_, _, false) => LegQuality::CrossClock,
     };
     (quality, uncertainty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Checkpoint;
+
+    #[test]
+    fn a_copy_is_the_same_whatever_the_memory_held_before() {
+        let routes = Routes::default();
+        let journey = |id: &str, stages: u16| {
+            let mut journey = Journey::new(CorrelationId::new(id).unwrap(), RouteIndex(0), u32::from(stages));
+            for stage in 0..stages {
+                let at = StageRef { route: RouteIndex(0), stage: StageIndex(stage) };
+                let mut checkpoint = Checkpoint::reached(journey.id.clone(), at, i64::from(stage));
+                checkpoint.error = (stage == 2).then(|| Box::new(StageError::new("io", id)));
+                checkpoint.outcome = if stage == 2 { Outcome::Failed } else { Outcome::Reached };
+                journey.sightings.merge(checkpoint, routes.get(RouteIndex(0)));
+            }
+            journey
+        };
+        let mut rich = journey("rich", 5);
+        (rich.status, rich.reason, rich.late) = (Status::Failed, Some("why".into()), vec![StageIndex(1)]);
+        let poor = journey("poor", 1);
+        for (one, other) in [(&rich, &poor), (&poor, &rich), (&rich, &rich)] {
+            let mut copy = one.clone();
+            copy.copy(other);
+            assert_eq!(format!("{copy:?}"), format!("{other:?}"));
+            assert_eq!(copy.stages(&routes), other.stages(&routes));
+        }
+    }
 }

@@ -23,27 +23,30 @@ pub(crate) struct Placed {
     pub(crate) end: i64,
 }
 
-/// Places the root and its legs; legs come in the order of their end.
+/// Places the root and, into `placed`, its legs; legs come in the order of their end.
 ///
 /// `first` and `last` are the outermost instants of the journey. A leg starts no earlier than the one before it ends,
 /// so neighbours touch where they were measured so. Only a leg that was declared beside others (it starts at a stage
 /// that an earlier leg has already passed) may overlap them.
-pub(crate) fn place(first: i64, last: i64, legs: &[Measured]) -> (Placed, Vec<Placed>) {
+pub(crate) fn place(
+    first: i64,
+    last: i64,
+    legs: impl IntoIterator<Item = Measured>,
+    placed: &mut Vec<Placed>,
+) -> Placed {
     let mut reached = first;
     let mut furthest = 0;
-    let placed: Vec<Placed> = legs
-        .iter()
-        .map(|leg| {
-            let beside = leg.from < furthest;
-            let start = leg.from_at.max(if beside { first } else { reached });
-            let end = leg.to_at.max(start.saturating_add(SHORTEST));
-            reached = reached.max(end);
-            furthest = furthest.max(leg.to);
-            Placed { start, end }
-        })
-        .collect();
+    placed.clear();
+    placed.extend(legs.into_iter().map(|leg| {
+        let beside = leg.from < furthest;
+        let start = leg.from_at.max(if beside { first } else { reached });
+        let end = leg.to_at.max(start.saturating_add(SHORTEST));
+        reached = reached.max(end);
+        furthest = furthest.max(leg.to);
+        Placed { start, end }
+    }));
     let end = last.max(reached).max(first.saturating_add(SHORTEST));
-    (Placed { start: first, end }, placed)
+    Placed { start: first, end }
 }
 
 #[cfg(test)]
@@ -51,6 +54,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn place(first: i64, last: i64, legs: &[Measured]) -> (Placed, Vec<Placed>) {
+        let mut placed = Vec::new();
+        let root = super::place(first, last, legs.iter().copied(), &mut placed);
+        (root, placed)
+    }
 
     fn chain(instants: &[i64]) -> Vec<Measured> {
         let pairs = instants.windows(2).enumerate();

@@ -146,10 +146,7 @@ fn write_span(w: &mut Writer<'_>, trace_id: u128, span: &Span<'_>) {
         write_attribute(w, 9, attribute);
     }
     if let Some(link) = span.link {
-        w.message(13, |w| {
-            w.bytes(1, &link.trace_id.to_be_bytes());
-            w.bytes(2, &link.span_id.to_be_bytes());
-        });
+        write_link(w, link.trace_id, link.span_id);
     }
     if let Some(message) = &span.error {
         w.message(15, |w| {
@@ -160,7 +157,26 @@ fn write_span(w: &mut Writer<'_>, trace_id: u128, span: &Span<'_>) {
     w.fixed32(16, SPAN_FLAGS);
 }
 
-fn write_attribute(w: &mut Writer<'_>, number: u32, attribute: &Attribute<'_>) {
+pub(crate) fn write_link(w: &mut Writer<'_>, trace_id: u128, span_id: u64) {
+    w.message(13, |w| {
+        w.bytes(1, &trace_id.to_be_bytes());
+        w.bytes(2, &span_id.to_be_bytes());
+    });
+}
+
+/// An attribute that is a list of numbers.
+pub(crate) fn write_ints(w: &mut Writer<'_>, number: u32, key: &str, values: impl Iterator<Item = i64>) {
+    w.message(number, |w| {
+        w.bytes(1, key.as_bytes());
+        w.message(2, |w| write_int_values(w, values));
+    });
+}
+
+fn write_int_values(w: &mut Writer<'_>, values: impl Iterator<Item = i64>) {
+    w.message(5, |w| values.for_each(|value| w.message(1, |w| w.varint_field(3, value as u64))));
+}
+
+pub(crate) fn write_attribute(w: &mut Writer<'_>, number: u32, attribute: &Attribute<'_>) {
     w.message(number, |w| {
         w.bytes(1, attribute.key.as_bytes());
         w.message(2, |w| match &attribute.value {
@@ -173,11 +189,7 @@ fn write_attribute(w: &mut Writer<'_>, number: u32, attribute: &Attribute<'_>) {
                     w.message(1, |w| w.bytes(1, text.as_bytes()));
                 }
             }),
-            Value::Ints(values) => w.message(5, |w| {
-                for value in values {
-                    w.message(1, |w| w.varint_field(3, *value as u64));
-                }
-            }),
+            Value::Ints(values) => write_int_values(w, values.iter().copied()),
         });
     });
 }

@@ -1,6 +1,6 @@
 //! The sightings of one journey: what a merge keeps, and which of them count.
 
-use super::{Key, Sighting, StageState};
+use super::{CountedStage, Key, Sighting, StageState};
 use crate::{
     checkpoint::{Checkpoint, Outcome, Resolution, StageError, Within},
     route::{Presence, Route, StageIndex},
@@ -245,7 +245,8 @@ impl Sightings {
 
     /// What the sightings of one stage say together.
     pub(crate) fn stage_state(&self, of_stage: &[Sighting]) -> Option<StageState> {
-        let sighting = *first_success(of_stage).or_else(|| last(of_stage.iter()))?;
+        let CountedStage { sighting, attempts } = counted(of_stage)?;
+        let sighting = *sighting;
         let own = || of_stage.iter().filter(|s| !s.carried);
         let last_failed = last(of_stage.iter().filter(|s| s.outcome != Outcome::Reached));
         let error = last_failed.map(|s| match self.error(s) {
@@ -256,7 +257,7 @@ impl Sightings {
         Some(StageState {
             stage: sighting.stage,
             sighting,
-            attempts: attempts(of_stage),
+            attempts,
             first_attempt_at: own().map(|s| s.at).min().unwrap_or(sighting.at),
             error,
             within: within.cloned().unwrap_or_default(),
@@ -268,9 +269,11 @@ impl Sightings {
     }
 }
 
-/// How many attempts at a stage its sightings are.
-pub(crate) fn attempts(of_stage: &[Sighting]) -> u32 {
-    of_stage.iter().filter(|s| !s.carried).count().max(1) as u32
+/// What counts of the sightings of one stage.
+pub(crate) fn counted(of_stage: &[Sighting]) -> Option<CountedStage<'_>> {
+    let sighting = first_success(of_stage).or_else(|| last(of_stage.iter()))?;
+    let attempts = of_stage.iter().filter(|s| !s.carried).count().max(1) as u32;
+    Some(CountedStage { sighting, attempts })
 }
 
 /// The sighting of a stage by which it counts as reached.

@@ -37,7 +37,7 @@ use crate::{
     route::StageIndex,
     routes::{RouteIndex, Routes, StageRef},
     time::{millis, nanos, rfc3339},
-    trace_id::{TraceIdKey, root_span_id, span_id_for_leg},
+    trace_id::{SpanIdSeed, TraceIdKey},
     window::Windows,
 };
 
@@ -295,20 +295,28 @@ impl Tracker {
         let trace_id = journey.trace_id(&self.routes, &self.key);
         let statistics = &mut self.statistics[usize::from(journey.route().0)];
         let declared = self.routes.get(journey.route());
-        for leg in journey.legs(&self.routes, &self.sources) {
-            let index = match declared.is_open() {
-                true => usize::from(leg.to.0),
-                false => declared.legs().iter().position(|declared| declared.name == leg.name).unwrap_or(usize::MAX),
-            };
-            if let (Ok(nanos), true) = (u64::try_from(leg.nanos()), index < statistics.legs.len()) {
-                let span_id = span_id_for_leg(trace_id, &leg.name);
-                statistics.legs[index].exemplar(Exemplar { nanos, at: now, trace_id, span_id });
+        let exemplar = |nanos: i64, seed: SpanIdSeed| {
+            let nanos = u64::try_from(nanos).ok()?;
+            Some(Exemplar { nanos, at: now, trace_id, span_id: seed.span_id(trace_id) })
+        };
+        if declared.is_open() {
+            for leg in journey.legs(&self.routes, &self.sources) {
+                let known = statistics.legs.get_mut(usize::from(leg.to.0));
+                if let Some((known, exemplar)) = known.zip(exemplar(leg.nanos(), SpanIdSeed::of_leg(&leg.name))) {
+                    known.exemplar(exemplar);
+                }
             }
         }
-        for segment in journey.segments(&self.routes, &self.sources) {
-            if let Ok(nanos) = u64::try_from(segment.nanos) {
-                let span_id = root_span_id(trace_id);
-                statistics.segments[segment.segment].all.exemplar(Exemplar { nanos, at: now, trace_id, span_id });
+        for (leg, known) in declared.legs().iter().zip(&mut statistics.legs) {
+            let between = journey.sightings.between(leg.from, leg.to);
+            if let Some(exemplar) = between.and_then(|it| exemplar(it.nanos, SpanIdSeed::of_leg(&leg.name))) {
+                known.exemplar(exemplar);
+            }
+        }
+        for (segment, known) in declared.segments().iter().zip(&mut statistics.segments) {
+            let between = journey.sightings.between(segment.from, segment.to);
+            if let Some(exemplar) = between.and_then(|it| exemplar(it.nanos, SpanIdSeed::ROOT)) {
+                known.all.exemplar(exemplar);
             }
         }
     }
