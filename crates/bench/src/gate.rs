@@ -77,6 +77,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<bool> {
         .ok_or("journey-bench-counting is not built (try `cargo build --profile measure -p journey-bench`)")?;
     if "allocations".contains(only) {
         measured.extend(child::run_with(&counting, &["allocations"])?);
+        measured.extend(child::run_with(&counting, &["encode-allocations"])?);
     }
     if "memory".contains(only) {
         for (name, journeys) in [("100k", "100000"), ("1m", "1000000")] {

@@ -181,7 +181,7 @@ impl Journey {
     }
 
     /// Becomes a copy of another, in the memory that is there.
-    pub fn copy(&mut self, other: &Self) {
+    pub fn copy_from(&mut self, other: &Self) {
         self.id.clone_from(&other.id);
         (self.route, self.generation, self.status) = (other.route, other.generation, other.status);
         self.reason.clone_from(&other.reason);
@@ -274,7 +274,7 @@ impl Journey {
 impl Clone for Journey {
     fn clone(&self) -> Self {
         let mut copy = Self::new(self.id.clone(), self.route, self.generation);
-        copy.copy(self);
+        copy.copy_from(self);
         copy
     }
 }
@@ -385,7 +385,7 @@ mod tests {
         let poor = journey("poor", 1);
         for (one, other) in [(&rich, &poor), (&poor, &rich), (&rich, &rich)] {
             let mut copy = one.clone();
-            copy.copy(other);
+            copy.copy_from(other);
             assert_eq!(format!("{copy:?}"), format!("{other:?}"));
             assert_eq!(copy.stages(&routes), other.stages(&routes));
         }

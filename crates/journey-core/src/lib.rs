@@ -64,6 +64,6 @@ pub use self::{
     time::{InvalidInstant, instant_from_number, parse_duration, parse_instant, rfc3339},
     timings::Timings,
     trace_id::{SpanIdSeed, TraceIdKey, root_span_id, span_id_for_leg},
-    tracker::{Limits, ListQuery, Tracker},
+    tracker::{Limits, ListQuery, SummaryParts, Tracker},
     window::Window,
 };

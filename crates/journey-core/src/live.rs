@@ -242,7 +242,8 @@ impl Live {
 
     /// Statistics over a window, of all routes or of one.
     pub fn summary(&self, route: Option<RouteIndex>, window: Window) -> SummaryView {
-        let mut view = self.tracker.lock().summary(route, window, self.now());
+        let parts = self.tracker.lock().summary_parts(route, window, self.now());
+        let mut view = parts.view();
         if view.routes.iter().any(|route| !route.stuck.is_empty()) {
             let open = self.open_stages();
             for stuck in view.routes.iter_mut().flat_map(|route| &mut route.stuck) {

@@ -105,7 +105,11 @@ impl Sightings {
             carried: checkpoint.carried,
         };
         let key = sighting.key();
-        let place = self.all.binary_search_by_key(&key, Sighting::key);
+        let place = match self.all.last() {
+            // Most come in the order of stages.
+            Some(last) if last.key() >= key => self.all.binary_search_by_key(&key, Sighting::key),
+            _ => Err(self.all.len()),
+        };
         if checkpoint.error.is_some() || checkpoint.within.is_some() {
             let detail = self.detail_mut(key);
             // Of two reports of the same sighting the greater stays, whichever came first.

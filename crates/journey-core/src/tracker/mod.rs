@@ -6,13 +6,14 @@
 //! | `chunks`, `index` | how does a table grow without a pause? |
 //! | `tombs` | which ids are gone but not forgotten? |
 //! | `statistics` | what is counted per route? |
-//! | `read` | what do readers see? |
+//! | `read`, `summary` | what do readers see? |
 
 mod chunks;
 mod index;
 mod pool;
 mod read;
 mod statistics;
+mod summary;
 mod tombs;
 
 use std::{
@@ -41,7 +42,7 @@ use crate::{
     window::Windows,
 };
 
-pub use self::read::ListQuery;
+pub use self::{read::ListQuery, summary::SummaryParts};
 
 /// Journeys that one step settles, expires, flags and forgets at most, each: the lock is held for a step.
 const MOST_PER_STEP: usize = 16;

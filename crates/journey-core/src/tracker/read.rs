@@ -5,20 +5,15 @@ use std::collections::BTreeMap;
 use super::{
     Tracker,
     pool::{Entry, InHand, ListName, State},
-    statistics::{LatencyStatistics, OUTCOMES, RouteStatistics},
+    statistics::OUTCOMES,
 };
 use crate::{
-    attribution::{Attribution, LegShare, LegVector, attribute},
     id::CorrelationId,
     journey::Status,
     metrics::{MetricsSnapshot, Series},
-    route::{Route, Segment},
     routes::{RouteIndex, StageRef},
     time::{millis, rfc3339},
-    view::{
-        BottleneckStatsView, JourneyCountsView, JourneyView, LegStatsView, ListItemView, ListView, OperationView,
-        RouteSummaryView, SegmentStatsView, SelfView, StageCountView, StatsView, StuckView, SummaryView,
-    },
+    view::{JourneyCountsView, JourneyView, ListItemView, ListView, SelfView, StuckView},
     window::Window,
 };
 
@@ -26,8 +21,6 @@ use crate::{
 const DEFAULT_LIST: usize = 100;
 /// Journeys in a list at most.
 const MAX_LIST: usize = 1000;
-/// Stuck journeys in a summary at most.
-const MAX_STUCK_IN_SUMMARY: usize = 20;
 
 /// Which journeys to list.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -185,102 +178,7 @@ impl Tracker {
         }
     }
 
-    /// Statistics over a window, of all routes or of one.
-    pub fn summary(&self, route: Option<RouteIndex>, window: Window, now: i64) -> SummaryView {
-        // An open route that learned nothing yet has nothing to tell, unless it is asked for.
-        let used = |index| self.routes.stage_count(index) > 0;
-        let asked = self.routes.iter().filter(|(index, _)| route.map_or_else(|| used(*index), |route| route == *index));
-        let routes: Vec<RouteSummaryView> = asked.map(|(index, _)| self.route_summary(index, window, now)).collect();
-        let mut operations: Vec<OperationView> = self
-            .operations
-            .iter()
-            .map(|(name, values)| OperationView {
-                name: name.to_string(),
-                stats: StatsView::of(&values.read(window, now)),
-            })
-            .collect();
-        operations.sort_by(|a, b| a.name.cmp(&b.name));
-        SummaryView {
-            at: rfc3339(now),
-            window: window.as_str().to_owned(),
-            window_seconds: self.statistics[0].started.covered(window, now) as f64 / 1e9,
-            routes,
-            operations,
-            accounting: self.accounting.view(),
-        }
-    }
-
-    fn route_summary(&self, index: RouteIndex, window: Window, now: i64) -> RouteSummaryView {
-        let route = self.routes.get(index);
-        let statistics = &self.statistics[usize::from(index.0)];
-        let counts = self.counts(index, window, now);
-        let seconds = statistics.started.covered(window, now) as f64 / 1e9;
-        let ended = counts.completed + counts.failed + counts.expired;
-        let id = |stage| route.stage(stage).map(|stage| stage.id.clone()).unwrap_or_default();
-        let stuck = std::iter::successors(self.pool.head(ListName::Stuck(index)), |place| self.pool.after(*place));
-        RouteSummaryView {
-            route: route.name().to_owned(),
-            label: route.label().to_owned(),
-            throughput_per_second: if seconds > 0.0 { ended as f64 / seconds } else { 0.0 },
-            journeys: counts,
-            legs: self.leg_stats(index, window, now),
-            segments: route
-                .segments()
-                .iter()
-                .zip(&statistics.segments)
-                .map(|(segment, counted)| SegmentStatsView {
-                    name: segment.name.clone(),
-                    label: segment.label.clone(),
-                    from: id(segment.from),
-                    to: id(segment.to),
-                    stats: StatsView::of(&counted.all.values.read(window, now)),
-                    skewed: counted.all.skewed,
-                    coarse: counted.all.coarse,
-                })
-                .collect(),
-            bottlenecks: bottlenecks(route, statistics, window, now),
-            active_by_stage: self
-                .stage_counts(index)
-                .map(|(at, stage)| {
-                    let texts = self.routes.stage_texts(at);
-                    StageCountView { stage: texts.id, name: texts.name, active: stage.0, seen: stage.1 }
-                })
-                .collect(),
-            stuck: stuck.take(MAX_STUCK_IN_SUMMARY).map(|place| self.stuck_view(place, now)).collect(),
-            never_seen: self.never_seen(index),
-        }
-    }
-
-    fn leg_stats(&self, index: RouteIndex, window: Window, now: i64) -> Vec<LegStatsView> {
-        let route = self.routes.get(index);
-        let counted = &self.statistics[usize::from(index.0)].legs;
-        let view = |name: String, from: String, to: String, budget_ms, leg: &LatencyStatistics| LegStatsView {
-            name,
-            from,
-            to,
-            budget_ms,
-            stats: StatsView::of(&leg.values.read(window, now)),
-            skewed: leg.skewed,
-            coarse: leg.coarse,
-        };
-        let texts = |stage| self.routes.stage_texts(StageRef { route: index, stage });
-        if route.is_open() {
-            let known = counted.iter().enumerate().map(|(stage, leg)| {
-                let texts = texts(crate::route::StageIndex(stage as u16));
-                view(texts.name, String::new(), texts.id, None, leg)
-            });
-            return known.filter(|leg| leg.stats.count > 0 || leg.skewed > 0).collect();
-        }
-        let declared = route.legs().iter().zip(counted);
-        declared
-            .map(|(leg, counted)| {
-                let budget = leg.budget.map(|budget| budget.as_secs_f64() * 1e3);
-                view(leg.name.clone(), texts(leg.from).id, texts(leg.to).id, budget, counted)
-            })
-            .collect()
-    }
-
-    fn counts(&self, index: RouteIndex, window: Window, now: i64) -> JourneyCountsView {
+    pub(super) fn counts(&self, index: RouteIndex, window: Window, now: i64) -> JourneyCountsView {
         let statistics = &self.statistics[usize::from(index.0)];
         let [completed, failed, expired, evicted] = [0, 1, 2, 3].map(|o| statistics.ended[o].read(window, now));
         let stuck = self.pool.len(ListName::Stuck(index));
@@ -296,7 +194,7 @@ impl Tracker {
     }
 
     /// Active journeys and sightings of every stage.
-    fn stage_counts(&self, route: RouteIndex) -> impl Iterator<Item = (StageRef, (u64, u64))> + '_ {
+    pub(super) fn stage_counts(&self, route: RouteIndex) -> impl Iterator<Item = (StageRef, (u64, u64))> + '_ {
         let counted = &self.statistics[usize::from(route.0)].stages;
         (0..self.routes.stage_count(route)).map(move |stage| {
             let known = counted.get(stage);
@@ -305,7 +203,7 @@ impl Tracker {
         })
     }
 
-    fn never_seen(&self, route: RouteIndex) -> Vec<String> {
+    pub(super) fn never_seen(&self, route: RouteIndex) -> Vec<String> {
         let unseen = self.stage_counts(route).filter(|(_, (_, seen))| *seen == 0);
         unseen.map(|(at, _)| self.routes.stage_texts(at)).map(|texts| format!("{} {}", texts.id, texts.name)).collect()
     }
@@ -411,91 +309,4 @@ impl Tracker {
 fn parse_cursor(cursor: &str) -> Option<Rank> {
     let (total, number) = cursor.split_once('-')?;
     Some((total.parse().ok()?, number.parse().ok()?))
-}
-
-/// The three largest legs of the widest segment and the largest leg of every other segment of more than one leg.
-fn bottlenecks(route: &Route, statistics: &RouteStatistics, window: Window, now: i64) -> Vec<BottleneckStatsView> {
-    let since = now.saturating_sub(statistics.started.covered(window, now));
-    let widest = route.segments().iter().map(|s| s.to.0 - s.from.0).max();
-    let mut rows = Vec::new();
-    for (index, segment) in route.segments().iter().enumerate() {
-        let inside: Vec<usize> = (0..route.legs().len()).filter(|leg| segment.contains(&route.legs()[*leg])).collect();
-        if inside.len() < 2 {
-            continue;
-        }
-        // An end in whole seconds makes a leg look up to a second longer: it would be called the bottleneck for nothing.
-        let known = statistics.ring.since(since).filter_map(|entry| Some((entry.segment(index)?, entry)));
-        let (coarse, fine): (Vec<_>, Vec<_>) = known.partition(|((_, coarse), _)| *coarse);
-        let (used, note) = match (fine.is_empty(), coarse.len()) {
-            (true, 0) => continue,
-            (true, _) => (coarse, "; an end is given in whole seconds, so all this is up to 1 s off".to_owned()),
-            (false, 0) => (fine, String::new()),
-            (false, left_out) => (fine, format!(" ({left_out} with an end in whole seconds are left out)")),
-        };
-        let kept: Vec<(i64, Vec<Option<i64>>)> = used
-            .into_iter()
-            .map(|((nanos, _), entry)| (nanos, inside.iter().map(|leg| entry.leg(*leg)).collect()))
-            .collect();
-        let vectors: Vec<LegVector<'_>> = kept.iter().map(|(total, legs)| LegVector { total: *total, legs }).collect();
-        let attribution = attribute(&vectors, 0.95);
-        let most = if Some(segment.to.0 - segment.from.0) == widest { 3 } else { 1 };
-        let mut named = largest(route, segment, &inside, &attribution, most);
-        named.iter_mut().for_each(|row| row.sentence.push_str(&note));
-        rows.extend(named);
-    }
-    rows
-}
-
-fn largest(
-    route: &Route,
-    segment: &Segment,
-    inside: &[usize],
-    attribution: &Attribution,
-    most: usize,
-) -> Vec<BottleneckStatsView> {
-    let row = |leg: Option<usize>, share: &LegShare| {
-        let leg = leg.map(|leg| &route.legs()[leg]);
-        let name = leg.map_or("unexplained", |leg| &leg.name);
-        let stage = leg.and_then(|leg| route.stage(leg.to)).map(|stage| stage.id.clone()).unwrap_or_default();
-        let at_p95_share =
-            if attribution.at_quantile > 0.0 { share.at_quantile / attribution.at_quantile } else { 0.0 };
-        BottleneckStatsView {
-            segment: segment.name.clone(),
-            leg: name.to_owned(),
-            mean_share: share.mean_share,
-            at_p95_ms: share.at_quantile / 1e6,
-            at_p95_share,
-            largest: share.largest,
-            journeys: attribution.journeys as u64,
-            sentence: sentence(&segment.name, name, &stage, attribution, share, at_p95_share),
-            stage,
-        }
-    };
-    let legs = inside.iter().zip(&attribution.legs).map(|(leg, share)| row(Some(*leg), share));
-    let mut rows: Vec<BottleneckStatsView> = legs.chain([row(None, &attribution.unexplained)]).collect();
-    rows.sort_by(|a, b| b.at_p95_ms.total_cmp(&a.at_p95_ms));
-    rows.retain(|row| row.at_p95_ms > 0.0);
-    rows.truncate(most);
-    rows
-}
-
-fn sentence(
-    segment: &str,
-    leg: &str,
-    stage: &str,
-    attribution: &Attribution,
-    share: &LegShare,
-    at_p95_share: f64,
-) -> String {
-    let stage = if stage.is_empty() { String::new() } else { format!(" ({stage})") };
-    format!(
-        "{leg}{stage} is {:.1} ms of the {segment} p95 of {:.1} ms ({:.0} %), {:.0} % of its time on average, and the \
-         largest in {:.0} % of {} journeys",
-        share.at_quantile / 1e6,
-        attribution.at_quantile / 1e6,
-        at_p95_share * 100.0,
-        share.mean_share * 100.0,
-        share.largest * 100.0,
-        attribution.journeys
-    )
 }

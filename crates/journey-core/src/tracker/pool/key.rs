@@ -17,7 +17,7 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn of(id: &CorrelationId, hasher: &RandomState) -> Self {
-        let text = id.as_str().as_bytes();
+        let text = id.as_bytes();
         if let Some(bytes) = uuid::pack(text) {
             return Self { bytes, len: 0 };
         }

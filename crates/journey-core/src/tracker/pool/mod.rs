@@ -70,7 +70,7 @@ pub(super) struct Pool {
 pub(super) struct Wanted<'a> {
     route: RouteIndex,
     key: Key,
-    text: &'a str,
+    text: &'a [u8],
     /// A number for the route and id, the same for as long as the pool lives.
     pub(super) hash: u64,
 }
@@ -104,7 +104,7 @@ impl Pool {
     /// Makes an id ready to be looked for.
     pub(super) fn wanted<'a>(&self, route: RouteIndex, id: &'a CorrelationId) -> Wanted<'a> {
         let key = Key::of(id, &self.hasher);
-        Wanted { route, key, text: id.as_str(), hash: key.hash(route, &self.hasher) }
+        Wanted { route, key, text: id.as_bytes(), hash: key.hash(route, &self.hasher) }
     }
 
     /// The newest generation of an id.
@@ -113,7 +113,7 @@ impl Pool {
             let entry = self.get(place);
             entry.key == wanted.key
                 && entry.route == wanted.route
-                && (entry.key.text_in_front() == 0 || self.blocks.starts_with(entry.bytes, wanted.text.as_bytes()))
+                && (entry.key.text_in_front() == 0 || self.blocks.starts_with(entry.bytes, wanted.text))
         };
         self.newest.find(&self.slots, wanted.hash as u32, same)
     }
@@ -152,7 +152,7 @@ impl Pool {
         let older = self.find(wanted).unwrap_or(NONE);
         let mut entry = Entry::new(wanted.key, wanted.route, generation, base, now);
         (entry.number, entry.hash, entry.older) = (self.next_number, wanted.hash as u32, older);
-        self.blocks.write(&mut entry.bytes, &wanted.text.as_bytes()[..wanted.key.text_in_front()], 0);
+        self.blocks.write(&mut entry.bytes, &wanted.text[..wanted.key.text_in_front()], 0);
         self.next_number += 1;
         let place = match self.slots_free() {
             Some((free, next)) => {
