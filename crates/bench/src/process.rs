@@ -36,7 +36,7 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 use crate::{
     Heap, Result,
     child::{self, Figures, Spread, figures, number, option, quantile},
-    page, peer,
+    page, peer, processor_time,
     work::{self, Cursor, Form, STAGES, one_step, work_journeys},
 };
 
@@ -389,11 +389,11 @@ struct Encode {
 
 impl SpanExporter for Encode {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let (start, spans) = (Instant::now(), batch.len() as u64);
+        let (start, spans) = (processor_time(), batch.len() as u64);
         let resource = ResourceAttributesWithSchema::from(&Resource::builder_empty().build());
         let resource_spans = group_spans_by_resource_and_scope(batch, &resource);
         std::hint::black_box(ExportTraceServiceRequest { resource_spans }.encode_to_vec());
-        self.nanos.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
+        self.nanos.fetch_add(processor_time().saturating_sub(start).as_nanos() as u64, Relaxed);
         self.spans.fetch_add(spans, Relaxed);
         Ok(())
     }
@@ -466,7 +466,7 @@ pub(crate) fn encode() -> Result<Figures> {
     let (mut rounds, mut bytes) = (0, 0);
     // The first round is not timed.
     while rounds <= 10 {
-        let start = Instant::now();
+        let start = processor_time();
         for batch in journeys.chunks(BATCH) {
             encoder.clear();
             let seen = batch.iter().filter(|journey| encoder.append(journey)).count();
@@ -478,7 +478,7 @@ pub(crate) fn encode() -> Result<Figures> {
                 return Err(format!("{seen} of {} journeys were encoded", batch.len()).into());
             }
         }
-        taken += if rounds > 0 { start.elapsed() } else { Duration::ZERO };
+        taken += if rounds > 0 { processor_time().saturating_sub(start) } else { Duration::ZERO };
         rounds += 1;
     }
     let per_journey = |value: f64| value / journeys.len() as f64;

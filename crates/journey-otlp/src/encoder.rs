@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use journey_core::{
-    Journey, LegQuality, Live, Outcome, Presence, Route, Sighting, SourceIndex, Sources, SpanIdSeed, Status,
+    CountedStage, Journey, LegQuality, Live, Outcome, Presence, Route, RouteIndex, SourceIndex, SpanIdSeed, StageRef,
+    Status,
 };
 
 use crate::{
     config::OtlpConfig,
-    layout::{Measured, Placed, place},
+    layout::{Measured, Placed, Row},
     model::{Attribute, SpanKind, unix_nanos},
     proto::{self, SPAN_FLAGS},
     resource::{resource, service_name},
@@ -26,6 +27,10 @@ const SPAN_HEAD: usize = 3;
 const TRACE_ID_AT: usize = SPAN_HEAD + 2;
 const SPAN_ID_AT: usize = TRACE_ID_AT + 16 + 2;
 const PARENT_ID_AT: usize = SPAN_ID_AT + 8 + 2;
+/// From the trace id of a link to its end: that, key and length of the span id, and the span id.
+const LINK_LEN: usize = 16 + 2 + 8;
+/// The most stages of a declared route.
+const MAX_STAGES: usize = 64;
 
 /// Writes finished journeys as OTLP protobuf, the way the exporter does.
 ///
@@ -35,34 +40,42 @@ pub struct TraceEncoder {
     resource: Vec<u8>,
     /// By route; none for an open one.
     routes: Vec<Option<RouteImages>>,
-    /// Spans as they stand in a request.
-    spans: Vec<u8>,
-    // Room that is used again.
-    stages: Vec<Option<(Sighting, u32)>>,
-    legs: Vec<FoundLeg>,
-    placed: Vec<Placed>,
+    /// Room for what stands before the spans in a request, then the spans.
+    bytes: Vec<u8>,
+    /// Where the spans start.
+    front: usize,
+    /// The attribute of the correlation id.
     id: Vec<u8>,
 }
+
+/// What counts of each stage of one journey.
+type Stages<'a> = [Option<CountedStage<'a>>; MAX_STAGES];
 
 struct RouteImages {
     /// The root up to its first attribute, and where its start is.
     root: Vec<u8>,
     root_start: usize,
-    legs: Vec<LegImages>,
+    /// The attributes between the two that hold the correlation id.
+    root_attributes: Vec<u8>,
+    legs: Vec<LegImage>,
 }
 
-/// A span of a leg, before and after the attribute of the correlation id.
-struct LegImages {
+/// The span of a leg.
+struct LegImage {
     seed: SpanIdSeed,
+    /// Up to the attribute of the correlation id.
     head: Vec<u8>,
+    /// Where its start is.
     start: usize,
-    tail: Option<Tail>,
+    /// The whole as it was written last.
+    last: Option<Image>,
 }
 
-/// The second part, and where in it things differ.
-struct Tail {
+/// A whole span, and where in it things differ.
+struct Image {
     shape: Shape,
     bytes: Vec<u8>,
+    id: usize,
     from: usize,
     to: usize,
     uncertainty: usize,
@@ -72,6 +85,7 @@ struct Tail {
 /// What says which bytes there are; other values are of the same length in the same place.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Shape {
+    id_len: usize,
     quality: LegQuality,
     has_uncertainty: bool,
     has_link: bool,
@@ -82,14 +96,17 @@ struct Shape {
 }
 
 /// A leg of which both ends were reached.
-struct FoundLeg {
-    /// Among the legs of the route.
-    index: usize,
+struct FoundLeg<'a> {
     from_at: i64,
-    to: Sighting,
-    attempts: u32,
-    quality: LegQuality,
+    to: CountedStage<'a>,
     uncertainty: Option<i64>,
+}
+
+/// The ids of one trace, as bytes.
+#[derive(Clone, Copy)]
+struct Ids {
+    trace: [u8; 16],
+    root: [u8; 8],
 }
 
 impl TraceEncoder {
@@ -102,14 +119,14 @@ impl TraceEncoder {
 
     pub(crate) fn of(context: Arc<Context>, resource: &[Attribute<'_>]) -> Self {
         let images = |route: &Route| (!route.is_open()).then(|| RouteImages::new(route));
+        let resource = proto::resource(resource);
+        let front = proto::before_spans(&resource, u32::MAX as usize).len();
         Self {
             routes: context.routes.iter().map(|(_, route)| images(route)).collect(),
             context,
-            resource: proto::resource(resource),
-            spans: Vec::new(),
-            stages: Vec::new(),
-            legs: Vec::new(),
-            placed: Vec::new(),
+            resource,
+            bytes: vec![0; front],
+            front,
             id: Vec::new(),
         }
     }
@@ -119,28 +136,32 @@ impl TraceEncoder {
         self.append_by_images(journey).is_some() || {
             let facts = Facts::of(journey, &self.context);
             let trace = trace(&facts, &self.context);
-            trace.inspect(|trace| proto::append_trace(trace, &mut self.spans)).is_some()
+            trace.inspect(|trace| proto::append_trace(trace, &mut self.bytes)).is_some()
         }
     }
 
     /// Bytes of all spans so far.
     pub fn len(&self) -> usize {
-        self.spans.len()
+        self.bytes.len() - self.front
     }
 
     /// Whether there are no spans.
     pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+        self.len() == 0
     }
 
     /// An `ExportTraceServiceRequest` of all spans so far.
-    pub fn request(&self) -> Vec<u8> {
-        proto::traces_request(&self.resource, &self.spans)
+    pub fn request(&mut self) -> &[u8] {
+        let before = proto::before_spans(&self.resource, self.len());
+        // There is room for the longest, so that no span has to move.
+        let start = self.front.saturating_sub(before.len());
+        self.bytes[start..self.front].copy_from_slice(&before);
+        &self.bytes[start..]
     }
 
     /// Forgets the spans, and keeps their room.
     pub fn clear(&mut self) {
-        self.spans.clear();
+        self.bytes.truncate(self.front);
     }
 
     /// Spans of a completed journey of a declared route without a gap; `None` of any other, and nothing is appended.
@@ -150,68 +171,55 @@ impl TraceEncoder {
             return None;
         }
         let route = self.context.routes.get(journey.route());
-        let (first, last) = read_stages(journey, route, &mut self.stages)?;
-        find_legs(route, &self.stages, &self.context.sources, &mut self.legs);
-        let measured = self.legs.iter().map(|leg| {
-            let declared = &route.legs()[leg.index];
-            let (from, to) = (usize::from(declared.from.0), usize::from(declared.to.0));
-            Measured { from, to, from_at: leg.from_at, to_at: leg.to.at }
-        });
-        let root = place(first, last, measured, &mut self.placed);
-
+        let mut stages: Stages<'_> = [None; MAX_STAGES];
+        let (first, last) = read_stages(journey, route, &mut stages)?;
         let trace_id = journey.trace_id(&self.context.routes, &self.context.key);
-        let root_id = SpanIdSeed::ROOT.span_id(trace_id).to_be_bytes();
-        let trace_id_bytes = trace_id.to_be_bytes();
+        let ids = Ids { trace: trace_id.to_be_bytes(), root: SpanIdSeed::ROOT.span_id(trace_id).to_be_bytes() };
         let id = journey.id().as_str();
         self.id.clear();
         write_text(&mut Writer(&mut self.id), "journey.id", id);
 
-        let out = &mut self.spans;
-        let at = out.len();
-        out.extend_from_slice(&images.root);
-        put(&mut out[at..], TRACE_ID_AT, trace_id_bytes);
-        put(&mut out[at..], SPAN_ID_AT, root_id);
-        put_period(&mut out[at..], images.root_start, root);
-        out.extend_from_slice(&self.id);
-        let mut w = Writer(out);
-        write_text(&mut w, "journey.name", route.name());
-        write_text(&mut w, "journey.outcome", Status::Completed.as_str());
-        write_text(&mut w, "messaging.message.conversation_id", id);
-        let offsets = self.stages.iter().map(|stage| match stage {
-            Some((sighting, _)) if sighting.outcome == Outcome::Reached => sighting.at.saturating_sub(first),
-            _ => -1,
-        });
-        proto::write_ints(&mut w, 9, "journey.stage.offsets", offsets);
-        w.fixed32(16, SPAN_FLAGS);
-        put_length(&mut out[at..]);
+        let out = &mut self.bytes;
+        let root_at = out.len();
+        images.append_root(out, ids, &self.id, id);
+        append_offsets(out, &stages[..route.stages().len()], first);
+        Writer(out).fixed32(16, SPAN_FLAGS);
+        put_length(&mut out[root_at..]);
 
-        for (leg, placed) in self.legs.iter().zip(&self.placed) {
-            let image = &mut images.legs[leg.index];
-            let shape = Shape::of(leg);
-            if image.tail.as_ref().is_none_or(|tail| tail.shape != shape) {
-                image.tail = Some(Tail::new(leg, shape, journey.route(), route, &self.context));
+        let mut row = Row::new(first);
+        for (index, (leg, image)) in route.legs().iter().zip(&mut images.legs).enumerate() {
+            let reached = |stage: usize| stages[stage].filter(|it| it.sighting.outcome == Outcome::Reached);
+            let (from_stage, to_stage) = (usize::from(leg.from.0), usize::from(leg.to.0));
+            let (Some(from), Some(to)) = (reached(from_stage), reached(to_stage)) else { continue };
+            let (quality, uncertainty) = LegQuality::between(from.sighting, to.sighting, &self.context.sources);
+            let found = FoundLeg { from_at: from.sighting.at, to, uncertainty };
+            let measured = Measured { from: from_stage, to: to_stage, from_at: found.from_at, to_at: to.sighting.at };
+            let placed = row.place(measured);
+            let shape = Shape::of(&found, quality, id.len());
+            let span_id = image.seed.span_id(trace_id).to_be_bytes();
+            let start = image.start;
+            if image.last.as_ref().is_none_or(|last| last.shape != shape) {
+                image.last =
+                    Some(Image::new(&image.head, &self.id, &found, shape, (journey.route(), index), &self.context));
             }
-            let Some(tail) = &image.tail else { continue };
+            let Some(last) = &image.last else { continue };
             let at = out.len();
-            out.extend_from_slice(&image.head);
-            out.extend_from_slice(&self.id);
-            let tail_at = out.len();
-            out.extend_from_slice(&tail.bytes);
+            out.extend_from_slice(&last.bytes);
             let span = &mut out[at..];
-            put(span, TRACE_ID_AT, trace_id_bytes);
-            put(span, SPAN_ID_AT, image.seed.span_id(trace_id).to_be_bytes());
-            put(span, PARENT_ID_AT, root_id);
-            put_period(span, image.start, *placed);
-            put_length(span);
-            tail.fill(&mut out[tail_at..], leg);
+            put(span, TRACE_ID_AT, ids.trace);
+            put(span, SPAN_ID_AT, span_id);
+            put(span, PARENT_ID_AT, ids.root);
+            put_period(span, start, placed);
+            last.fill(span, id.as_bytes(), &found);
         }
+        put_period(&mut out[root_at..], images.root_start, row.root(last));
         Some(())
     }
 }
 
 impl std::fmt::Debug for TraceEncoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TraceEncoder").field("bytes", &self.spans.len()).finish_non_exhaustive()
+        f.debug_struct("TraceEncoder").field("bytes", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -220,76 +228,103 @@ impl RouteImages {
         let (root, root_start) = head(&format!("journey {}", route.name()), SpanKind::Internal, false);
         let legs = route.legs().iter().map(|leg| {
             let (head, start) = head(&leg.name, kind(leg.kind), true);
-            LegImages { seed: SpanIdSeed::of_leg(&leg.name), head, start, tail: None }
+            LegImage { seed: SpanIdSeed::of_leg(&leg.name), head, start, last: None }
         });
-        Self { root, root_start, legs: legs.collect() }
+        let legs = legs.collect();
+        let mut root_attributes = Vec::new();
+        let mut w = Writer(&mut root_attributes);
+        write_text(&mut w, "journey.name", route.name());
+        write_text(&mut w, "journey.outcome", Status::Completed.as_str());
+        Self { root, root_start, root_attributes, legs }
+    }
+
+    /// The root up to the offsets of its stages.
+    fn append_root(&self, out: &mut Vec<u8>, ids: Ids, id_attribute: &[u8], id: &str) {
+        let at = out.len();
+        out.extend_from_slice(&self.root);
+        put(&mut out[at..], TRACE_ID_AT, ids.trace);
+        put(&mut out[at..], SPAN_ID_AT, ids.root);
+        out.extend_from_slice(id_attribute);
+        out.extend_from_slice(&self.root_attributes);
+        write_text(&mut Writer(out), "messaging.message.conversation_id", id);
     }
 }
 
 impl Shape {
-    fn of(leg: &FoundLeg) -> Self {
+    fn of(leg: &FoundLeg<'_>, quality: LegQuality, id_len: usize) -> Self {
+        let to = leg.to.sighting;
         Self {
-            quality: leg.quality,
+            id_len,
+            quality,
             has_uncertainty: leg.uncertainty.is_some(),
-            has_link: leg.to.trace_id != 0 && leg.to.span_id != 0,
-            from_len: varint_len(leg.from_at),
-            to_len: varint_len(leg.to.at),
-            attempts: leg.attempts,
-            source: leg.to.source,
+            has_link: to.trace_id != 0 && to.span_id != 0,
+            from_len: varint_len(leg.from_at as u64),
+            to_len: varint_len(to.at as u64),
+            attempts: leg.to.attempts,
+            source: to.source,
         }
     }
 }
 
-impl Tail {
-    fn new(leg: &FoundLeg, shape: Shape, index: journey_core::RouteIndex, route: &Route, context: &Context) -> Self {
-        let declared = &route.legs()[leg.index];
-        let mut tail = Self { shape, bytes: Vec::new(), from: 0, to: 0, uncertainty: 0, link: 0 };
-        let mut w = Writer(&mut tail.bytes);
-        write_text(&mut w, "journey.name", route.name());
-        write_text(&mut w, "journey.leg.name", &declared.name);
-        write_text(&mut w, "journey.leg.quality", leg.quality.as_str());
+impl Image {
+    fn new(
+        head: &[u8],
+        id_attribute: &[u8],
+        leg: &FoundLeg<'_>,
+        shape: Shape,
+        (route, index): (RouteIndex, usize),
+        context: &Context,
+    ) -> Self {
+        let declared = &context.routes.get(route).legs()[index];
+        let bytes = [head, id_attribute].concat();
         // Values stand at the end of their attribute.
+        let id = bytes.len() - shape.id_len;
+        let mut image = Self { shape, bytes, id, from: 0, to: 0, uncertainty: 0, link: 0 };
+        let mut w = Writer(&mut image.bytes);
+        write_text(&mut w, "journey.name", context.routes.get(route).name());
+        write_text(&mut w, "journey.leg.name", &declared.name);
+        write_text(&mut w, "journey.leg.quality", shape.quality.as_str());
         write_attribute(&mut w, Attribute::new("journey.leg.start_unix_nano", leg.from_at));
-        tail.from = w.0.len() - shape.from_len;
-        write_attribute(&mut w, Attribute::new("journey.leg.end_unix_nano", leg.to.at));
-        tail.to = w.0.len() - shape.to_len;
+        image.from = w.0.len() - shape.from_len;
+        write_attribute(&mut w, Attribute::new("journey.leg.end_unix_nano", leg.to.sighting.at));
+        image.to = w.0.len() - shape.to_len;
         if shape.has_uncertainty {
             write_attribute(&mut w, Attribute::new("journey.clock.uncertainty", 0.0));
-            tail.uncertainty = w.0.len() - size_of::<f64>();
+            image.uncertainty = w.0.len() - size_of::<f64>();
         }
-        let stage = journey_core::StageRef { route: index, stage: declared.to };
+        let stage = StageRef { route, stage: declared.to };
         write_text(&mut w, "journey.stage.name", &context.routes.stage_texts(stage).name);
         write_attribute(&mut w, Attribute::new("journey.stage.index", i64::from(declared.to.0)));
-        if leg.attempts > 1 {
-            write_attribute(&mut w, Attribute::new("journey.stage.attempt", i64::from(leg.attempts)));
+        if shape.attempts > 1 {
+            write_attribute(&mut w, Attribute::new("journey.stage.attempt", i64::from(shape.attempts)));
         }
-        if let Some(service) = context.other_service(leg.to.source) {
+        if let Some(service) = context.other_service(shape.source) {
             write_text(&mut w, "journey.stage.service", &service);
         }
         if shape.has_link {
             proto::write_link(&mut w, 0, 0);
-            tail.link = w.0.len() - LINK_LEN;
+            image.link = w.0.len() - LINK_LEN;
         }
         w.fixed32(16, SPAN_FLAGS);
-        tail
+        put_length(&mut image.bytes);
+        image
     }
 
     /// Writes what is this journey's own into a copy.
-    fn fill(&self, copy: &mut [u8], leg: &FoundLeg) {
-        put_varint(copy, self.from, leg.from_at);
-        put_varint(copy, self.to, leg.to.at);
+    fn fill(&self, copy: &mut [u8], id: &[u8], leg: &FoundLeg<'_>) {
+        copy[self.id..self.id + id.len()].copy_from_slice(id);
+        let to = leg.to.sighting;
+        put_varint(&mut copy[self.from..self.from + self.shape.from_len], leg.from_at as u64);
+        put_varint(&mut copy[self.to..self.to + self.shape.to_len], to.at as u64);
         if let Some(uncertainty) = leg.uncertainty {
             put(copy, self.uncertainty, (uncertainty as f64 * SECONDS).to_le_bytes());
         }
         if self.shape.has_link {
-            put(copy, self.link, leg.to.trace_id.to_be_bytes());
-            put(copy, self.link + LINK_LEN - 8, leg.to.span_id.to_be_bytes());
+            put(copy, self.link, to.trace_id.to_be_bytes());
+            put(copy, self.link + LINK_LEN - 8, to.span_id.to_be_bytes());
         }
     }
 }
-
-/// From the trace id of a link to its end: the id, key and length of the span id, and that.
-const LINK_LEN: usize = 16 + 2 + 8;
 
 /// A span up to its first attribute, and where its start is.
 fn head(name: &str, kind: SpanKind, has_parent: bool) -> (Vec<u8>, usize) {
@@ -310,37 +345,43 @@ fn head(name: &str, kind: SpanKind, has_parent: bool) -> (Vec<u8>, usize) {
 
 /// Puts what counts of each stage at its place; the first and the last instant, or `None` where nothing was seen or a
 /// stage that has to be there is not.
-fn read_stages(journey: &Journey, route: &Route, stages: &mut Vec<Option<(Sighting, u32)>>) -> Option<(i64, i64)> {
-    stages.clear();
-    stages.resize(route.stages().len(), None);
+fn read_stages<'a>(journey: &'a Journey, route: &Route, stages: &mut Stages<'a>) -> Option<(i64, i64)> {
     let mut bounds = None;
     let mut furthest = 0;
     for counted in journey.counted_stages() {
-        let (sighting, stage) = (counted.sighting, usize::from(counted.sighting.stage.0));
-        *stages.get_mut(stage)? = Some((*sighting, counted.attempts));
-        let (first, last) = bounds.unwrap_or((sighting.at, sighting.at));
-        bounds = Some((sighting.at.min(first), sighting.at.max(last)));
-        if sighting.outcome == Outcome::Reached {
+        let (at, stage) = (counted.sighting.at, usize::from(counted.sighting.stage.0));
+        *stages.get_mut(stage)? = Some(counted);
+        let (first, last) = bounds.unwrap_or((at, at));
+        bounds = Some((at.min(first), at.max(last)));
+        if counted.sighting.outcome == Outcome::Reached {
             furthest = stage;
         }
     }
-    let is_missing = |stage: usize| {
-        let reached = stages[stage].is_some_and(|(sighting, _)| sighting.outcome == Outcome::Reached);
-        !reached && route.stages()[stage].presence == Presence::Required
+    let declared = route.stages().iter().zip(&stages[..]);
+    let is_missing = |(declared, stage): (&journey_core::Stage, &Option<CountedStage<'_>>)| {
+        let reached = stage.is_some_and(|it| it.sighting.outcome == Outcome::Reached);
+        !reached && declared.presence == Presence::Required
     };
-    if (0..furthest).any(is_missing) { None } else { bounds }
+    if declared.take(furthest).any(is_missing) { None } else { bounds }
 }
 
-fn find_legs(route: &Route, stages: &[Option<(Sighting, u32)>], sources: &Sources, legs: &mut Vec<FoundLeg>) {
-    let reached = |stage: journey_core::StageIndex| {
-        stages[usize::from(stage.0)].as_ref().filter(|(sighting, _)| sighting.outcome == Outcome::Reached)
-    };
-    legs.clear();
-    legs.extend(route.legs().iter().enumerate().filter_map(|(index, leg)| {
-        let ((from, _), (to, attempts)) = (reached(leg.from)?, reached(leg.to)?);
-        let (quality, uncertainty) = LegQuality::between(from, to, sources);
-        Some(FoundLeg { index, from_at: from.at, to: *to, attempts: *attempts, quality, uncertainty })
-    }));
+/// The attribute with the offset of each stage from the first instant, -1 where it was not reached.
+fn append_offsets(out: &mut Vec<u8>, stages: &[Option<CountedStage<'_>>], first: i64) {
+    // Each a message of one number in a list in a value in an attribute: the inner lengths come first.
+    let mut list = [0; MAX_STAGES * 13];
+    let mut len = 0;
+    for stage in stages {
+        let reached = stage.filter(|it| it.sighting.outcome == Outcome::Reached);
+        let offset = reached.map_or(-1, |it| it.sighting.at.saturating_sub(first)) as u64;
+        let offset_len = varint_len(offset);
+        put(&mut list, len, [1 << 3 | 2, 1 + offset_len as u8, 3 << 3]);
+        put_varint(&mut list[len + 3..len + 3 + offset_len], offset);
+        len += 3 + offset_len;
+    }
+    Writer(out).message(9, |w| {
+        w.bytes(1, b"journey.stage.offsets");
+        w.message(2, |w| w.bytes(5, &list[..len]));
+    });
 }
 
 fn write_text(w: &mut Writer<'_>, key: &'static str, text: &str) {
@@ -368,21 +409,30 @@ fn put_length(span: &mut [u8]) {
     put(span, 1, [length as u8 | 0x80, (length >> 7) as u8]);
 }
 
-/// An instant as long as it is.
-fn put_varint(bytes: &mut [u8], at: usize, value: i64) {
-    let mut rest = value as u64;
-    for byte in &mut bytes[at..] {
-        if rest < 0x80 {
-            *byte = rest as u8;
-            return;
-        }
-        *byte = rest as u8 | 0x80;
+/// A number into as many bytes as it takes.
+fn put_varint(bytes: &mut [u8], value: u64) {
+    if let [eight @ .., last] = bytes
+        && let Some(eight) = eight.first_chunk_mut::<8>()
+        && value >> 63 == 0
+    {
+        // Instants of our time are nine bytes: seven bits into each at once.
+        let mut spread = value & 0x00ff_ffff_ffff_ffff;
+        spread = spread & 0x0fff_ffff | (spread & 0x00ff_ffff_f000_0000) << 4;
+        spread = spread & 0x0000_3fff_0000_3fff | (spread & 0x0fff_c000_0fff_c000) << 2;
+        spread = spread & 0x007f_007f_007f_007f | (spread & 0x3f80_3f80_3f80_3f80) << 1;
+        *eight = (spread | 0x8080_8080_8080_8080).to_le_bytes();
+        *last = (value >> 56) as u8;
+        return;
+    }
+    let mut rest = value;
+    for byte in bytes {
+        *byte = rest as u8 & 0x7f | if rest < 0x80 { 0 } else { 0x80 };
         rest >>= 7;
     }
 }
 
-fn varint_len(value: i64) -> usize {
-    (64 - (value as u64 | 1).leading_zeros()).div_ceil(7) as usize
+fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 #[cfg(test)]
@@ -496,7 +546,20 @@ mod tests {
                 let facts = Facts::of(journey, &context);
                 let seen = trace(&facts, &context).inspect(|trace| proto::append_trace(trace, &mut expected)).is_some();
                 prop_assert_eq!(encoder.append(journey), seen);
-                prop_assert!(encoder.spans == expected, "{facts:?}");
+                prop_assert!(encoder.bytes[encoder.front..] == expected[..], "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_number_is_written_as_a_varint() {
+        for shift in 0..64 {
+            for value in [1 << shift, (1 << shift) - 1, u64::MAX >> shift, START as u64 >> shift] {
+                let mut bytes = vec![0xee; varint_len(value)];
+                put_varint(&mut bytes, value);
+                let mut expected = Vec::new();
+                Writer(&mut expected).varint(value);
+                assert_eq!(bytes, expected, "{value}");
             }
         }
     }
@@ -513,7 +576,8 @@ mod tests {
         assert!(encoder.append_by_images(&journeys[0]).is_some());
         let once = encoder.len();
         encoder.append(&journeys[0]);
-        assert_eq!(encoder.spans[..once], encoder.spans[once..]);
-        assert!(encoder.request().ends_with(&encoder.spans));
+        let spans = encoder.bytes[encoder.front..].to_vec();
+        assert_eq!(spans[..once], spans[once..]);
+        assert!(encoder.request().ends_with(&spans));
     }
 }

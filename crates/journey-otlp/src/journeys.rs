@@ -148,7 +148,7 @@ fn proto_batch(taken: &mut Taken<'_>, encoder: &mut TraceEncoder, batch_size: us
             taken.queue.settle(Fate::Refused, 1);
         }
     }
-    encoder.request()
+    encoder.request().to_vec()
 }
 
 /// The same as JSON.

@@ -36,7 +36,7 @@ pub(crate) fn resource(attributes: &[Attribute<'_>]) -> Vec<u8> {
 
 /// Spans as they stand inside `ScopeSpans`.
 ///
-/// Requests of several traces are the bytes of each, one after the other: see [`traces_request`].
+/// Requests of several traces are the bytes of each, one after the other: see [`before_spans`].
 pub(crate) fn append_trace(trace: &Trace<'_>, bytes: &mut Vec<u8>) {
     let mut writer = Writer(bytes);
     for span in &trace.spans {
@@ -44,16 +44,23 @@ pub(crate) fn append_trace(trace: &Trace<'_>, bytes: &mut Vec<u8>) {
     }
 }
 
-/// An `ExportTraceServiceRequest` (or, which is the same, `TracesData`) of what [`append_trace`] wrote.
-pub(crate) fn traces_request(resource: &[u8], spans: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(resource.len() + spans.len() + 64);
-    Writer(&mut bytes).message(1, |w| {
-        w.bytes(1, resource);
-        w.message(2, |w| {
-            write_scope(w);
-            w.0.extend_from_slice(spans);
-        });
-    });
+/// Everything of an `ExportTraceServiceRequest` (or, which is the same, `TracesData`) that stands before the spans which
+/// [`append_trace`] wrote, by their length.
+pub(crate) fn before_spans(resource: &[u8], spans: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(resource.len() + 64);
+    let mut scope = Vec::new();
+    write_scope(&mut Writer(&mut scope));
+    let key = |bytes: &mut Vec<u8>, number: u32, length: usize| {
+        let mut w = Writer(bytes);
+        w.varint(u64::from(number << 3 | 2));
+        w.varint(length as u64);
+    };
+    let mut own = Vec::with_capacity(resource.len() + 64);
+    Writer(&mut own).bytes(1, resource);
+    key(&mut own, 2, scope.len() + spans);
+    own.extend_from_slice(&scope);
+    key(&mut bytes, 1, own.len() + spans);
+    bytes.extend_from_slice(&own);
     bytes
 }
 
@@ -161,14 +168,6 @@ pub(crate) fn write_link(w: &mut Writer<'_>, trace_id: u128, span_id: u64) {
     w.message(13, |w| {
         w.bytes(1, &trace_id.to_be_bytes());
         w.bytes(2, &span_id.to_be_bytes());
-    });
-}
-
-/// An attribute that is a list of numbers.
-pub(crate) fn write_ints(w: &mut Writer<'_>, number: u32, key: &str, values: impl Iterator<Item = i64>) {
-    w.message(number, |w| {
-        w.bytes(1, key.as_bytes());
-        w.message(2, |w| write_int_values(w, values));
     });
 }
 

@@ -8,7 +8,7 @@ use journey_core::{
 };
 
 use crate::{
-    layout::{Measured, place},
+    layout::{Measured, Placed, Row},
     model::{Attribute, Link, Span, SpanKind, Trace, unix_nanos},
 };
 
@@ -70,9 +70,10 @@ pub(crate) fn trace<'a>(facts: &'a Facts, context: &'a Context) -> Option<Trace<
     let route = context.routes.get(facts.route);
     let instants = facts.stages.iter().map(|stage| stage.sighting.at);
     let (first, last) = (instants.clone().min()?, instants.max()?);
-    let measured = facts.legs.iter().enumerate().map(|(place, leg)| measured(leg, place, route));
-    let mut places = Vec::with_capacity(facts.legs.len());
-    let root = place(first, last, measured, &mut places);
+    let mut row = Row::new(first);
+    let legs = facts.legs.iter().enumerate();
+    let places: Vec<Placed> = legs.map(|(place, leg)| row.place(measured(leg, place, route))).collect();
+    let root = row.root(last);
 
     let root_id = root_span_id(facts.trace_id);
     let mut spans = Vec::with_capacity(facts.legs.len() + 1);
