@@ -18,6 +18,7 @@ pub(crate) fn main(case: &str, arguments: &[&str], heap: Option<fn() -> Heap>) -
         ("steps", None) => gate::steps(arguments)?,
         ("allocations", Some(heap)) => gate::allocations(heap)?,
         ("memory", Some(heap)) => gate::memory(arguments, heap)?,
+        ("encode-allocations", Some(heap)) => process::encode_allocations(heap)?,
         ("throughput", None) => tracker::throughput(arguments)?,
         ("holds", None) => tracker::holds()?,
         ("readers", None) => tracker::readers()?,
@@ -25,9 +26,12 @@ pub(crate) fn main(case: &str, arguments: &[&str], heap: Option<fn() -> Heap>) -
         ("paced", None) => process::paced(arguments)?,
         ("idle", None) => process::idle(arguments)?,
         ("export", None) => process::export(arguments)?,
+        ("encode", None) => process::encode()?,
         ("sdk-export", None) => process::sdk_export()?,
         ("shutdown", None) => process::shutdown(arguments)?,
-        (_, Some(_)) => return Err("only `allocations` and `memory` run under the counting allocator".into()),
+        (_, Some(_)) => {
+            return Err("only `allocations`, `encode-allocations` and `memory` run under the counting allocator".into());
+        }
         (_, None) => return Err("is no case (try `journey-bench --help`)".into()),
     };
     for (name, value) in figures {

@@ -45,6 +45,12 @@ pub struct Heap {
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
+/// Processor time of this thread: by the wall clock the longest call is the one in which another thread had the core.
+pub(crate) fn processor_time() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
+}
+
 const USAGE: &str = "journey-bench <case>
 
   gate     instructions, allocations and bytes against crates/bench/budgets.toml; exit code 1 where one rose

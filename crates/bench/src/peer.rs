@@ -88,6 +88,12 @@ pub(crate) fn install(name: &str) -> Result<Installed> {
             registry().with(layer).try_init()?;
             installed.journey = Some(handle);
         }
+        "journey-bounded" => {
+            // Bounds that a short run reaches.
+            let (layer, handle) = journey().queue(262_144).max_active(20_000).build()?;
+            registry().with(layer).try_init()?;
+            installed.journey = Some(handle);
+        }
         "journey-zero" => {
             let (layer, handle) = roomy().build()?;
             registry().with(layer).with(Nothing).try_init()?;

@@ -6,12 +6,16 @@ use std::{
     net::{SocketAddr, TcpStream},
     process::{Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
+use journey_core::{
+    Checkpoint, CorrelationId, FinishedSink, Journey, Limits, Live, RouteIndex, Routes, Source, StageIndex, StageRef,
+    TraceIdKey,
+};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_proto::{
     tonic::collector::trace::v1::ExportTraceServiceRequest,
@@ -23,14 +27,17 @@ use opentelemetry_sdk::{
     trace::{SdkTracerProvider, SpanData, SpanExporter},
 };
 use prost::Message;
-use tracing_journey::{Builder, JourneyHandle};
+use tracing_journey::{
+    Builder, JourneyHandle,
+    journey_otlp::{OtlpConfig, TraceEncoder},
+};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    Result,
+    Heap, Result,
     child::{self, Figures, Spread, figures, number, option, quantile},
     collector::{Behaviour, Collector},
-    page, peer,
+    page, peer, processor_time,
     work::{self, Cursor, Form, STAGES, one_step, work_journeys},
 };
 
@@ -335,11 +342,11 @@ struct Encode {
 
 impl SpanExporter for Encode {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let (start, spans) = (Instant::now(), batch.len() as u64);
+        let (start, spans) = (processor_time(), batch.len() as u64);
         let resource = ResourceAttributesWithSchema::from(&Resource::builder_empty().build());
         let resource_spans = group_spans_by_resource_and_scope(batch, &resource);
         std::hint::black_box(ExportTraceServiceRequest { resource_spans }.encode_to_vec());
-        self.nanos.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
+        self.nanos.fetch_add(processor_time().saturating_sub(start).as_nanos() as u64, Relaxed);
         self.spans.fetch_add(spans, Relaxed);
         Ok(())
     }
@@ -364,18 +371,104 @@ pub(crate) fn sdk_export() -> Result<Figures> {
     Ok(figures([("ns", encode.nanos.load(Relaxed) as f64 / spans as f64 * STAGES as f64)]))
 }
 
+/// Keeps finished journeys.
+#[derive(Default)]
+struct Keep(Mutex<Vec<Journey>>);
+
+impl FinishedSink for Keep {
+    fn finished(&self, journey: &Journey) -> bool {
+        // Nobody else holds it, and a poisoned list would fail the count below.
+        self.0.lock().is_ok_and(|mut kept| {
+            kept.push(journey.clone());
+            true
+        })
+    }
+}
+
+/// Journeys that went through the tracker, and the encoder of the exporter.
+fn finished_journeys() -> Result<(Vec<Journey>, TraceEncoder)> {
+    const JOURNEYS: u64 = 10_000;
+    let start = 1_800_000_000_000_000_000;
+    let own = Source { service: "bench".to_owned(), ..Source::default() };
+    let live =
+        Live::new(Arc::new(Routes::default()), own, Limits::default(), TraceIdKey::default(), Arc::new(move || start));
+    let keep = Arc::new(Keep::default());
+    live.add_sink(Arc::clone(&keep) as _);
+    for number in 0..JOURNEYS {
+        let id = CorrelationId::new(&work::id(number))?;
+        live.write(|tracker, now| {
+            for stage in 0..STAGES {
+                let at = start + number as i64 * 1_000_003 + stage as i64 * 180_000_017;
+                let stage = StageRef { route: RouteIndex(0), stage: StageIndex(stage as u16) };
+                let _ = tracker.record(Checkpoint { busy_us: 40, ..Checkpoint::reached(id.clone(), stage, at) }, now);
+            }
+        });
+    }
+    let journeys = keep.0.lock().map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default();
+    if journeys.len() as u64 != JOURNEYS {
+        return Err(format!("{} of {JOURNEYS} journeys were finished", journeys.len()).into());
+    }
+    Ok((journeys, TraceEncoder::new(&live, &OtlpConfig::to_file("unused"))))
+}
+
+/// Child: finished journeys to OTLP requests of as many as the exporter puts into one.
+pub(crate) fn encode() -> Result<Figures> {
+    const BATCH: usize = 512;
+    let (journeys, mut encoder) = finished_journeys()?;
+    let mut taken = Duration::ZERO;
+    let (mut rounds, mut bytes) = (0, 0);
+    // The first round is not timed.
+    while rounds <= 10 {
+        let start = processor_time();
+        for batch in journeys.chunks(BATCH) {
+            encoder.clear();
+            let seen = batch.iter().filter(|journey| encoder.append(journey)).count();
+            let request = std::hint::black_box(encoder.request());
+            if rounds == 0 {
+                bytes += request.len();
+            }
+            if seen != batch.len() {
+                return Err(format!("{seen} of {} journeys were encoded", batch.len()).into());
+            }
+        }
+        taken += if rounds > 0 { processor_time().saturating_sub(start) } else { Duration::ZERO };
+        rounds += 1;
+    }
+    let per_journey = |value: f64| value / journeys.len() as f64;
+    Ok(figures([("ns", per_journey(taken.as_nanos() as f64 / 10.0)), ("bytes", per_journey(bytes as f64))]))
+}
+
+/// Child: allocations for each journey that is encoded into room that is there.
+pub(crate) fn encode_allocations(heap: fn() -> Heap) -> Result<Figures> {
+    let (journeys, mut encoder) = finished_journeys()?;
+    let mut round = || {
+        encoder.clear();
+        journeys.iter().filter(|journey| encoder.append(journey)).count()
+    };
+    round();
+    let before = heap().allocations;
+    let seen = round();
+    let allocations = heap().allocations - before;
+    Ok(figures([("allocations_per_export", allocations as f64 / seen as f64)]))
+}
+
 fn measure_export(rounds: usize) -> Result<Figures> {
-    let (mut ours, mut sdk) = (Vec::new(), Vec::new());
+    let (mut ours, mut thread, mut sdk) = (Vec::new(), Vec::new(), Vec::new());
+    let mut bytes = f64::NAN;
     for _ in 0..rounds {
-        let of = |figures: Figures| figures.get("ns").copied().unwrap_or(f64::NAN);
-        ours.push(of(child::run(&["export", &Collector::start(Behaviour::Healthy)?.address])?));
-        sdk.push(of(child::run(&["sdk-export"])?));
+        let of = |figures: &Figures, name: &str| figures.get(name).copied().unwrap_or(f64::NAN);
+        let encoded = child::run(&["encode"])?;
+        ours.push(of(&encoded, "ns"));
+        bytes = of(&encoded, "bytes");
+        sdk.push(of(&child::run(&["sdk-export"])?, "ns"));
+        thread.push(of(&child::run(&["export", &Collector::start(Behaviour::Healthy)?.address])?, "ns"));
     }
     let shares: Vec<f64> = ours.iter().zip(&sdk).map(|(ours, sdk)| ours / sdk).collect();
     let text = format!(
-        "### A finished journey on its way to a collector\n\n| what | ns per journey |\n|---|---|\n| **Journey**: everything the export thread does, with HTTP and system calls | {} |\n| twelve SDK spans: conversion and protobuf alone | {} |\n",
+        "### A finished journey on its way to a collector\n\n| what | ns per journey |\n|---|---|\n| **Journey**: conversion and protobuf, twelve spans of {bytes:.0} bytes together | {} |\n| twelve SDK spans: conversion and protobuf | {} |\n| **Journey**: everything the export thread does, with HTTP and system calls | {} |\n",
         Spread::of(&ours).text(0),
-        Spread::of(&sdk).text(0)
+        Spread::of(&sdk).text(0),
+        Spread::of(&thread).text(0)
     );
     page::keep_table("process", "export", &text)?;
     Ok(figures([("share_otlp", Spread::of(&shares).median)]))
