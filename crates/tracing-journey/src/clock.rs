@@ -16,6 +16,32 @@ pub(crate) struct ProcessClock {
     unix: i64,
 }
 
+/// What the clock showed, as the hot path reads it; [`ProcessClock`] says what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reading(u64);
+
+impl Reading {
+    /// Before everything; no clock shows it.
+    pub(crate) const NEVER: Self = Self(0);
+
+    /// For an atomic to hold; 0 is [`Reading::NEVER`].
+    #[inline]
+    pub(crate) fn ticks(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn of_ticks(ticks: u64) -> Self {
+        Self(ticks)
+    }
+
+    /// Ticks since an earlier reading; 0 where it is a later one.
+    #[inline]
+    pub(crate) fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
 impl ProcessClock {
     /// Anchors a clock now.
     pub(crate) fn new() -> Self {
@@ -33,6 +59,23 @@ impl ProcessClock {
     #[inline]
     pub(crate) fn now(&self) -> i64 {
         self.at(Instant::now())
+    }
+
+    /// Now, to be understood later.
+    #[inline]
+    pub(crate) fn read(&self) -> Reading {
+        let since = Instant::now().saturating_duration_since(self.anchor);
+        Reading((since.as_secs() * NANOS_PER_SECOND as u64 + u64::from(since.subsec_nanos())).max(1))
+    }
+
+    /// When a reading was, unix nanoseconds. A later reading is never earlier.
+    pub(crate) fn unix(&self, reading: Reading) -> i64 {
+        self.unix.saturating_add_unsigned(reading.0)
+    }
+
+    /// How long it is from one reading to a later one, nanoseconds; 0 where it is an earlier one.
+    pub(crate) fn between(&self, from: Reading, to: Reading) -> u64 {
+        u64::try_from(self.unix(to).saturating_sub(self.unix(from))).unwrap_or(0)
     }
 
     /// A reading of the monotonic clock as unix nanoseconds.

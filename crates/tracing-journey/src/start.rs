@@ -67,7 +67,7 @@ pub(crate) fn start(plan: Plan, hint: LevelFilter) -> Result<Started, SetupError
     let (level, warnings) = (plan.level, plan.warnings.clone());
     let mut parts = Parts::default();
     let worker = parts.start(plan, &live).and_then(|()| {
-        Worker::spawn(Arc::clone(&intake), Arc::clone(&live)).map_err(|error| Kind::Thread(error).into())
+        Worker::spawn(Arc::clone(&intake), Arc::clone(&live), clock).map_err(|error| Kind::Thread(error).into())
     });
     let worker = match worker {
         Ok(worker) => Arc::new(worker),

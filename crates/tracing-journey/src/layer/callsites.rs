@@ -12,7 +12,11 @@ use journey_core::{Correlation, RouteIndex, Routes, StageRef, WithinKind};
 use parking_lot::Mutex;
 use tracing_core::{Level, Metadata};
 
-use super::fields::Role;
+use super::{
+    fields::{Named, Role},
+    state::State,
+};
+use crate::sighting::At;
 
 /// Half of a table is used: then the next one, four times as large, is made. Two thousand callsites are a large program.
 const FIRST_TABLE: usize = 4_096;
@@ -33,6 +37,8 @@ pub(crate) struct Callsites {
 /// A callsite of interest.
 #[derive(Debug)]
 pub(crate) struct Callsite {
+    /// Its number, for [`Callsites::numbered`].
+    pub(crate) number: u32,
     pub(crate) metadata: &'static Metadata<'static>,
     /// What each field is to us, by its index.
     pub(crate) roles: Box<[Role]>,
@@ -46,6 +52,8 @@ pub(crate) struct Callsite {
     pub(crate) within: Option<WithinKind>,
     /// The operation such a call is counted as: `db query`, the kind and the span's name.
     pub(crate) operation: Option<Arc<str>>,
+    /// What its spans are where their fields name neither stage nor route nor instant.
+    pub(crate) plain: State,
 }
 
 /// What makes a callsite interesting.
@@ -60,6 +68,8 @@ pub(crate) struct Rules {
 
 /// Open addressing without locks for readers: an address is published after its callsite is in place.
 struct Table {
+    /// The number of its first callsite.
+    base: usize,
     /// 0, the address of a foreign callsite, or that of one of interest with [`OF_INTEREST`] set.
     addresses: Box<[AtomicUsize]>,
     callsites: Box<[OnceLock<Box<Callsite>>]>,
@@ -77,7 +87,11 @@ enum Known<'a> {
 impl Callsites {
     pub(crate) fn new(routes: Arc<Routes>, within: bool) -> Self {
         let root_span = routes.iter().any(|(_, route)| *route.correlation() == Correlation::RootSpan);
-        Self { rules: Rules { routes, within, root_span }, table: Table::new(FIRST_TABLE), inserting: Mutex::new(()) }
+        Self {
+            rules: Rules { routes, within, root_span },
+            table: Table::new(0, FIRST_TABLE),
+            inserting: Mutex::new(()),
+        }
     }
 
     /// The callsite, where it is of interest. A foreign one costs one look into a table.
@@ -88,6 +102,11 @@ impl Callsites {
             Known::OfInterest(callsite) => Some(callsite),
             Known::No => self.first_sight(metadata),
         }
+    }
+
+    /// A callsite of interest by its number.
+    pub(crate) fn numbered(&self, number: u32) -> Option<&Callsite> {
+        self.table.numbered(number as usize)
     }
 
     /// Whether the filter lets it through: it is of interest, or it may be the root of a journey.
@@ -113,6 +132,13 @@ impl Callsites {
             Known::Foreign => None,
             Known::No => self.table.insert(address(metadata), callsite),
         }
+    }
+}
+
+impl Callsite {
+    /// Whether its first id field is one of the route.
+    pub(crate) fn first_id_counts(&self, route: RouteIndex) -> bool {
+        self.id_routes.first().is_some_and(|routes| routes & (1 << route.0) != 0)
     }
 }
 
@@ -154,7 +180,12 @@ impl Rules {
             }
         }
         let operation = within.map(|kind| format!("{} {}", kind.as_str(), metadata.name()).into());
-        Callsite { metadata, roles, id_routes: id_routes.into(), stages: stages.into(), names_stage, within, operation }
+        let (id_routes, stages) = (id_routes.into(), stages.into());
+        let (number, plain) = (0, State::EMPTY);
+        let mut callsite =
+            Callsite { number, metadata, roles, id_routes, stages, names_stage, within, operation, plain };
+        callsite.plain = State::of(&callsite, Named::default(), At::Absent);
+        callsite
     }
 }
 
@@ -177,8 +208,9 @@ fn within_kind(metadata: &Metadata<'_>) -> Option<WithinKind> {
 }
 
 impl Table {
-    fn new(slots: usize) -> Self {
+    fn new(base: usize, slots: usize) -> Self {
         Self {
+            base,
             addresses: (0..slots).map(|_| AtomicUsize::new(0)).collect(),
             callsites: (0..slots).map(|_| OnceLock::new()).collect(),
             used: AtomicUsize::new(0),
@@ -203,10 +235,20 @@ impl Table {
         }
     }
 
+    fn numbered(&self, number: usize) -> Option<&Callsite> {
+        match self.callsites.get(number - self.base) {
+            Some(callsite) => callsite.get().map(|callsite| &**callsite),
+            None => self.next.get()?.numbered(number),
+        }
+    }
+
     /// Called by one thread at a time, for an address that is not there; no callsite makes it a foreign one.
-    fn insert(&self, address: usize, callsite: Option<Box<Callsite>>) -> Option<&Callsite> {
+    fn insert(&self, address: usize, mut callsite: Option<Box<Callsite>>) -> Option<&Callsite> {
         if self.used.load(Relaxed) >= self.addresses.len() / 2 {
-            let next = self.next.get_or_init(|| Box::new(Self::new(self.addresses.len() * 4)));
+            let next = self.next.get_or_init(|| {
+                let len = self.addresses.len();
+                Box::new(Self::new(self.base + len, len * 4))
+            });
             return next.insert(address, callsite);
         }
         self.used.fetch_add(1, Relaxed);
@@ -214,6 +256,9 @@ impl Table {
         let mut at = home(address) & mask;
         while self.addresses[at].load(Relaxed) != 0 {
             at = (at + 1) & mask;
+        }
+        if let Some(callsite) = &mut callsite {
+            callsite.number = (self.base + at) as u32;
         }
         let placed: Option<&Callsite> = callsite.map(|callsite| &**self.callsites[at].get_or_init(|| callsite));
         let mark = if placed.is_some() { OF_INTEREST } else { 0 };
@@ -253,11 +298,15 @@ mod tests {
     #[test]
     fn a_full_table_goes_on_in_the_next() {
         tracing::subscriber::with_default(tracing_subscriber::registry(), || {
-            let table = Table::new(8);
+            let table = Table::new(0, 8);
             let address = |number: usize| (number + 1) * 64;
             for number in 0..200 {
                 let interesting = (number % 3 == 0).then(callsite);
-                assert_eq!(table.insert(address(number), interesting).is_some(), number % 3 == 0);
+                let placed = table.insert(address(number), interesting);
+                assert_eq!(placed.is_some(), number % 3 == 0);
+                if let Some(placed) = placed {
+                    assert!(std::ptr::eq(placed, table.numbered(placed.number as usize).unwrap()));
+                }
             }
             for number in 0..200 {
                 let found = table.find(address(number));

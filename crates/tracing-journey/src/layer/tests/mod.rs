@@ -57,8 +57,14 @@ impl Seen {
     fn checkpoints(&self) -> Vec<Checkpoint> {
         let mut checkpoints = Vec::new();
         while let Some(message) = self.intake.take() {
-            if let Message::Checkpoint(checkpoint) = message {
-                checkpoints.push(checkpoint);
+            let checkpoint = match message {
+                Message::Stage(record) => record.checkpoint(&self.inner.parts.routes, &self.clock),
+                Message::Full(record) => record.checkpoint(&self.inner.parts.routes, &self.clock),
+                _ => continue,
+            };
+            match checkpoint {
+                Ok(checkpoint) => checkpoints.push(checkpoint),
+                Err(reason) => self.intake.count_lost(reason, 1),
             }
         }
         checkpoints
