@@ -1,6 +1,6 @@
 //! Correlation ids: short texts that name one message, refused at the door when they are hostile.
 
-use std::{fmt, hash, sync::Arc};
+use std::{fmt, hash, num::NonZeroU64, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -26,7 +26,7 @@ enum Repr {
 ///
 /// Text stands in the words from the lowest byte up; the highest byte of the last word is its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdWords([u64; ID_WORDS]);
+pub struct IdWords([u64; ID_WORDS - 1], NonZeroU64);
 
 /// Words of an [`IdWords`].
 pub const ID_WORDS: usize = 5;
@@ -95,45 +95,39 @@ impl IdWords {
     /// Takes 1 to 38 bytes of printable ASCII; `None` for any other text, which may be a correlation id all the same.
     #[inline]
     pub fn new(text: &str) -> Option<Self> {
-        let text = text.as_bytes();
         if text.is_empty() || text.len() > INLINE_BYTES {
             return None;
         }
-        let (whole, rest) = text.as_chunks::<8>();
-        let mut words = [0; ID_WORDS];
-        let mut unprintable = 0;
-        for (word, bytes) in words.iter_mut().zip(whole) {
-            *word = u64::from_le_bytes(*bytes);
-            unprintable |= unprintable_in(*word);
+        // Spaces behind the text, because they are printable.
+        let mut bytes = [b' '; 8 * ID_WORDS];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        let (chunks, _) = bytes.as_chunks::<8>();
+        let words: [u64; ID_WORDS] = std::array::from_fn(|at| u64::from_le_bytes(chunks[at]));
+        if words.iter().fold(0, |found, word| found | unprintable_in(*word)) != 0 {
+            return None;
         }
-        if !rest.is_empty() {
-            let word = match text.last_chunk::<8>() {
-                Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
-                None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-            };
-            unprintable |= unprintable_in(word | SPACES << (8 * rest.len()));
-            words[whole.len()] = word;
-        }
-        words[ID_WORDS - 1] |= (text.len() as u64) << 56;
-        (unprintable == 0).then_some(Self(words))
+        let [a, b, c, d, e] = words;
+        let last = NonZeroU64::new(e & (u64::MAX >> 8) | (text.len() as u64) << 56)?;
+        Some(Self([a, b, c, d], last))
     }
 
     /// The words, to be given back to [`from_words`](Self::from_words).
     #[inline]
     pub fn words(self) -> [u64; ID_WORDS] {
-        self.0
+        let Self([a, b, c, d], last) = self;
+        [a, b, c, d, last.get()]
     }
 
-    /// The id of these words. Others than [`words`](Self::words) gave are found out by [`id`](Self::id).
+    /// The id of these words. Others than [`words`](Self::words) gave are found out here or by [`id`](Self::id).
     #[inline]
-    pub fn from_words(words: [u64; ID_WORDS]) -> Self {
-        Self(words)
+    pub fn from_words([a, b, c, d, last]: [u64; ID_WORDS]) -> Option<Self> {
+        Some(Self([a, b, c, d], NonZeroU64::new(last)?))
     }
 
     /// The id; `None` where the words are none.
     pub fn id(self) -> Option<CorrelationId> {
         let mut all = [0; 8 * ID_WORDS];
-        for (bytes, word) in all.as_chunks_mut::<8>().0.iter_mut().zip(self.0) {
+        for (bytes, word) in all.as_chunks_mut::<8>().0.iter_mut().zip(self.words()) {
             *bytes = word.to_le_bytes();
         }
         let len = all[8 * ID_WORDS - 1];
@@ -145,8 +139,6 @@ impl IdWords {
         Some(CorrelationId(Repr::Inline { len, bytes: *bytes }))
     }
 }
-
-const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
 
 /// Not 0 where one of eight bytes is no printable ASCII. A byte of 0x80 and more may carry into its neighbour, which then
 /// says the same.
@@ -281,7 +273,7 @@ mod tests {
                     text[at] = byte;
                     let text = String::from_utf8(text).unwrap();
                     let expected = (len <= INLINE_BYTES && (0x20..0x7F).contains(&byte)).then_some(text.as_str());
-                    let id = IdWords::new(&text).and_then(|words| IdWords::from_words(words.words()).id());
+                    let id = IdWords::new(&text).and_then(|words| IdWords::from_words(words.words())?.id());
                     assert_eq!(id.as_ref().map(CorrelationId::as_str), expected, "{byte:#x} at {at} of {len}");
                 }
             }
@@ -297,7 +289,7 @@ mod tests {
         let with = |at: usize, word: u64| {
             let mut words = words;
             words[at] = word;
-            IdWords::from_words(words).id()
+            IdWords::from_words(words)?.id()
         };
         assert!(with(0, words[0]).is_some());
         assert!(with(0, 0).is_none() && with(0, u64::MAX).is_none());

@@ -18,8 +18,11 @@ use super::{
 };
 use crate::sighting::At;
 
-/// Half of a table is used: then the next one, four times as large, is made. Two thousand callsites are a large program.
-const FIRST_TABLE: usize = 4_096;
+/// Places of a table. Half of them are used: then the next table is made. Two thousand callsites are a large program.
+const TABLE: usize = 4_096;
+
+/// Places for foreign callsites. Where two meet, the later one is looked up in the table.
+const FOREIGN: usize = 4_096;
 
 /// Metadata is aligned to more than one byte, which leaves this bit of its address to say that it is of interest.
 const OF_INTEREST: usize = 1;
@@ -32,7 +35,11 @@ pub(crate) struct Callsites {
     rules: Rules,
     table: Table,
     inserting: Mutex<()>,
+    foreign: Arc<Foreign>,
 }
+
+/// The addresses of foreign callsites again, each at one place only, which makes the answer nearly always one load.
+pub(crate) struct Foreign(Box<[AtomicUsize; FOREIGN]>);
 
 /// A callsite of interest.
 #[derive(Debug)]
@@ -71,8 +78,8 @@ struct Table {
     /// The number of its first callsite.
     base: usize,
     /// 0, the address of a foreign callsite, or that of one of interest with [`OF_INTEREST`] set.
-    addresses: Box<[AtomicUsize]>,
-    callsites: Box<[OnceLock<Box<Callsite>>]>,
+    addresses: Box<[AtomicUsize; TABLE]>,
+    callsites: Box<[OnceLock<Box<Callsite>>; TABLE]>,
     used: AtomicUsize,
     next: OnceLock<Box<Table>>,
 }
@@ -89,19 +96,24 @@ impl Callsites {
         let root_span = routes.iter().any(|(_, route)| *route.correlation() == Correlation::RootSpan);
         Self {
             rules: Rules { routes, within, root_span },
-            table: Table::new(0, FIRST_TABLE),
+            table: Table::new(0),
             inserting: Mutex::new(()),
+            foreign: Arc::default(),
         }
     }
 
     /// The callsite, where it is of interest. A foreign one costs one look into a table.
-    #[inline]
     pub(crate) fn find(&self, metadata: &'static Metadata<'static>) -> Option<&Callsite> {
         match self.table.find(address(metadata)) {
             Known::Foreign => None,
             Known::OfInterest(callsite) => Some(callsite),
             Known::No => self.first_sight(metadata),
         }
+    }
+
+    /// Tells of nearly every foreign callsite.
+    pub(crate) fn foreign(&self) -> Arc<Foreign> {
+        Arc::clone(&self.foreign)
     }
 
     /// A callsite of interest by its number.
@@ -125,6 +137,9 @@ impl Callsites {
     #[inline(never)]
     fn first_sight(&self, metadata: &'static Metadata<'static>) -> Option<&Callsite> {
         let callsite = self.rules.of_interest(metadata).then(|| Box::new(self.rules.callsite(metadata)));
+        if callsite.is_none() {
+            self.foreign.add(metadata);
+        }
         // Two threads may meet a callsite at once: the first one in keeps its place.
         let _inserting = self.inserting.lock();
         match self.table.find(address(metadata)) {
@@ -132,6 +147,31 @@ impl Callsites {
             Known::Foreign => None,
             Known::No => self.table.insert(address(metadata), callsite),
         }
+    }
+}
+
+impl Foreign {
+    /// Whether it is known to be foreign. Where not, [`Callsites::find`] tells.
+    #[inline]
+    pub(crate) fn has(&self, metadata: &Metadata<'_>) -> bool {
+        self.place(metadata).load(Relaxed) == address(metadata)
+    }
+
+    fn add(&self, metadata: &'static Metadata<'static>) {
+        // The first one stays, also where several threads add.
+        let _ = self.place(metadata).compare_exchange(0, address(metadata), Relaxed, Relaxed);
+    }
+
+    #[inline]
+    fn place(&self, metadata: &Metadata<'_>) -> &AtomicUsize {
+        // Statics lie a hundred bytes or so apart.
+        &self.0[address(metadata) / 32 % FOREIGN]
+    }
+}
+
+impl Default for Foreign {
+    fn default() -> Self {
+        Self(places())
     }
 }
 
@@ -208,20 +248,13 @@ fn within_kind(metadata: &Metadata<'_>) -> Option<WithinKind> {
 }
 
 impl Table {
-    fn new(base: usize, slots: usize) -> Self {
-        Self {
-            base,
-            addresses: (0..slots).map(|_| AtomicUsize::new(0)).collect(),
-            callsites: (0..slots).map(|_| OnceLock::new()).collect(),
-            used: AtomicUsize::new(0),
-            next: OnceLock::new(),
-        }
+    fn new(base: usize) -> Self {
+        Self { base, addresses: places(), callsites: places(), used: AtomicUsize::new(0), next: OnceLock::new() }
     }
 
     #[inline]
     fn find(&self, address: usize) -> Known<'_> {
-        let mask = self.addresses.len() - 1;
-        let mut at = home(address) & mask;
+        let mut at = home(address);
         loop {
             // Half of the slots stay empty, so that this ends.
             match self.addresses[at].load(Acquire) {
@@ -230,7 +263,7 @@ impl Table {
                 found if found == address | OF_INTEREST => {
                     return self.callsites[at].get().map_or(Known::No, |callsite| Known::OfInterest(callsite));
                 }
-                _ => at = (at + 1) & mask,
+                _ => at = (at + 1) % TABLE,
             }
         }
     }
@@ -244,18 +277,14 @@ impl Table {
 
     /// Called by one thread at a time, for an address that is not there; no callsite makes it a foreign one.
     fn insert(&self, address: usize, mut callsite: Option<Box<Callsite>>) -> Option<&Callsite> {
-        if self.used.load(Relaxed) >= self.addresses.len() / 2 {
-            let next = self.next.get_or_init(|| {
-                let len = self.addresses.len();
-                Box::new(Self::new(self.base + len, len * 4))
-            });
+        if self.used.load(Relaxed) >= TABLE / 2 {
+            let next = self.next.get_or_init(|| Box::new(Self::new(self.base + TABLE)));
             return next.insert(address, callsite);
         }
         self.used.fetch_add(1, Relaxed);
-        let mask = self.addresses.len() - 1;
-        let mut at = home(address) & mask;
+        let mut at = home(address);
         while self.addresses[at].load(Relaxed) != 0 {
-            at = (at + 1) & mask;
+            at = (at + 1) % TABLE;
         }
         if let Some(callsite) = &mut callsite {
             callsite.number = (self.base + at) as u32;
@@ -268,6 +297,12 @@ impl Table {
     }
 }
 
+/// So many of something, made one after another: an array on the stack might not fit there.
+pub(super) fn places<T: Default, const N: usize>() -> Box<[T; N]> {
+    let places: Box<[T]> = (0..N).map(|_| T::default()).collect();
+    places.try_into().unwrap_or_else(|_| unreachable!("so many were made"))
+}
+
 #[inline]
 fn address(metadata: &Metadata<'_>) -> usize {
     std::ptr::from_ref(metadata).addr()
@@ -276,7 +311,7 @@ fn address(metadata: &Metadata<'_>) -> usize {
 /// Statics lie a hundred bytes or so apart: the low bits say little, a multiplication spreads the rest.
 #[inline]
 fn home(address: usize) -> usize {
-    (((address as u64) >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize
+    (((address as u64) >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize % TABLE
 }
 
 impl std::fmt::Debug for Callsites {
@@ -298,9 +333,9 @@ mod tests {
     #[test]
     fn a_full_table_goes_on_in_the_next() {
         tracing::subscriber::with_default(tracing_subscriber::registry(), || {
-            let table = Table::new(0, 8);
+            let table = Table::new(0);
             let address = |number: usize| (number + 1) * 64;
-            for number in 0..200 {
+            for number in 0..2 * TABLE {
                 let interesting = (number % 3 == 0).then(callsite);
                 let placed = table.insert(address(number), interesting);
                 assert_eq!(placed.is_some(), number % 3 == 0);
@@ -308,11 +343,11 @@ mod tests {
                     assert!(std::ptr::eq(placed, table.numbered(placed.number as usize).unwrap()));
                 }
             }
-            for number in 0..200 {
+            for number in 0..2 * TABLE {
                 let found = table.find(address(number));
                 assert!(matches!(found, Known::OfInterest(_)) == (number % 3 == 0) && !matches!(found, Known::No));
             }
-            assert!(matches!(table.find(address(200)), Known::No));
+            assert!(matches!(table.find(address(2 * TABLE)), Known::No));
         });
     }
 

@@ -3,8 +3,7 @@
 use std::fmt::Debug;
 
 use journey_core::{
-    CorrelationId, IdWords, Resolution, RouteIndex, Routes, StageError, StageIndex, StageRef, instant_from_number,
-    parse_instant,
+    CorrelationId, Resolution, RouteIndex, Routes, StageError, StageIndex, StageRef, instant_from_number, parse_instant,
 };
 use tracing_core::{Field, field::Visit};
 
@@ -47,24 +46,13 @@ pub(crate) enum Role {
 /// Everything that a span's or event's fields said.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
-    /// What the first id field of the callsite said.
-    pub(crate) id: FirstId,
-    /// Ids of its other id fields, and of the first where it is long.
+    /// What the first id field of the callsite said, which nearly always is all that is said about ids.
+    pub(crate) id: TakenId,
+    /// Ids of its other id fields.
     pub(crate) more: Vec<Id>,
     pub(crate) named: Named,
     pub(crate) at: At,
     pub(crate) failure: Option<Box<Failure>>,
-}
-
-/// What the first id field of a callsite said, which nearly always is all that is said about ids.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum FirstId {
-    /// Nothing, or an id that does not fit here.
-    #[default]
-    None,
-    Short(IdWords),
-    /// A text that is no correlation id.
-    Invalid,
 }
 
 /// An id and the routes for which it counts.
@@ -129,14 +117,8 @@ impl Role {
 impl Fields {
     /// What is said about a route: `None` where nothing is, `Some(None)` where it is no correlation id.
     pub(crate) fn id_for(&self, callsite: &Callsite, route: RouteIndex) -> Option<Option<CorrelationId>> {
-        if callsite.first_id_counts(route) {
-            match self.id {
-                FirstId::Short(id) => return Some(id.id()),
-                FirstId::Invalid => return Some(None),
-                FirstId::None => {}
-            }
-        }
-        id_among(&self.more, route)
+        let first = callsite.first_id_counts(route).then(|| self.id.clone().id()).flatten();
+        first.or_else(|| id_among(&self.more, route))
     }
 }
 
@@ -209,23 +191,20 @@ impl<'a> Visitor<'a> {
 
     #[inline]
     fn take_id(&mut self, number: u8, value: &Value<'_>) {
-        match (TakenId::of(value), number) {
-            (TakenId::Short(id), 0) => self.fields.id = FirstId::Short(id),
-            (TakenId::Nothing, _) => {}
-            (TakenId::Invalid, 0) => self.fields.id = FirstId::Invalid,
-            (taken, number) => self.take_further_id(number, taken),
+        if number == 0 {
+            self.fields.id.take(value);
+        } else {
+            self.take_further_id(number, value);
         }
     }
 
     #[cold]
-    fn take_further_id(&mut self, number: u8, taken: TakenId) {
-        let id = match taken {
-            TakenId::Nothing => return,
-            TakenId::Short(id) => id.id(),
-            TakenId::Other(id) => Some(id),
-            TakenId::Invalid => None,
-        };
-        set_id(&mut self.fields.more, self.callsite.id_routes[usize::from(number)], id);
+    fn take_further_id(&mut self, number: u8, value: &Value<'_>) {
+        let mut taken = TakenId::Nothing;
+        taken.take(value);
+        if let Some(id) = taken.id() {
+            set_id(&mut self.fields.more, self.callsite.id_routes[usize::from(number)], id);
+        }
     }
 
     #[inline(never)]

@@ -35,6 +35,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+#[cfg(feature = "opentelemetry")]
+use journey_core::IdWords;
 use journey_core::{CorrelationId, DropReason, Routes};
 use tracing_core::{
     Dispatch, Event, LevelFilter, Metadata, Subscriber,
@@ -49,10 +51,10 @@ use tracing_subscriber::{
 
 pub(crate) use self::fields::Failure;
 use self::{
-    callsites::{Callsite, Callsites},
+    callsites::{Callsite, Callsites, Foreign},
     fields::{Named, Visitor},
     open_spans::{Found, OpenSpans},
-    slot::{Opening, Slot},
+    slot::Opening,
     state::{StageOf, State},
     watched::{Notes, Watched},
 };
@@ -94,6 +96,7 @@ pub(crate) struct LayerParts {
 }
 
 struct Inner {
+    foreign: Arc<Foreign>,
     callsites: Arc<Callsites>,
     spans: OpenSpans,
     notes: Notes,
@@ -124,8 +127,10 @@ impl JourneyLayer {
 
     /// With a source of ids that come with a task rather than with a span, such as a message's headers.
     fn with_carrier(parts: LayerParts, carrier: Option<fn() -> Option<CorrelationId>>) -> Self {
+        let callsites = Arc::new(Callsites::new(Arc::clone(&parts.routes), parts.within));
         Self(Arc::new(Inner {
-            callsites: Arc::new(Callsites::new(Arc::clone(&parts.routes), parts.within)),
+            foreign: callsites.foreign(),
+            callsites,
             spans: OpenSpans::new(),
             notes: Notes::default(),
             parts,
@@ -163,8 +168,9 @@ impl JourneyLayer {
 
     // The paths of stages are out of line, so that the hooks stay small for everybody else's spans.
     #[inline(never)]
-    fn open(&self, callsite: &Callsite, attrs: &span::Attributes<'_>, id: &span::Id) {
+    fn open(&self, attrs: &span::Attributes<'_>, id: &span::Id) {
         let inner = &*self.0;
+        let Some(callsite) = inner.callsites.find(attrs.metadata()) else { return };
         let opened = inner.parts.clock.read();
         let Some(_hushed) = Hushed::unless_hushed() else { return };
         let mut visitor = Visitor::new(callsite);
@@ -181,8 +187,9 @@ impl JourneyLayer {
     }
 
     #[inline(never)]
-    fn record(&self, slot: &Slot, id: &span::Id, values: &span::Record<'_>) {
+    fn record(&self, id: &span::Id, values: &span::Record<'_>) {
         let inner = &*self.0;
+        let Some(slot) = inner.spans.find(id.into_u64()) else { return };
         let Some(callsite) = slot.callsite(&inner.callsites) else { return };
         let Some(_hushed) = Hushed::unless_hushed() else { return };
         let mut visitor = Visitor::new(callsite);
@@ -192,45 +199,51 @@ impl JourneyLayer {
     }
 
     #[inline(never)]
-    fn enter(&self, slot: &Slot) {
-        slot.enter(|| self.0.parts.clock.read());
+    fn enter(&self, id: &span::Id) {
+        if let Some(slot) = self.0.spans.find(id.into_u64()) {
+            slot.enter(|| self.0.parts.clock.read());
+        }
     }
 
     #[inline(never)]
-    fn exit(&self, slot: &Slot, id: &span::Id) {
+    fn exit(&self, id: &span::Id) {
+        let Some(slot) = self.0.spans.find(id.into_u64()) else { return };
         slot.exit(self.0.parts.clock.read());
         #[cfg(feature = "opentelemetry")]
         if self.0.otel.in_doubt() {
-            self.ask_for_context(slot, id);
+            self.ask_for_context(&slot, id);
         }
-        #[cfg(not(feature = "opentelemetry"))]
-        let _ = id;
     }
 
     #[inline(never)]
-    fn close<S>(&self, found: Found<'_>, id: &span::Id, ctx: &Context<'_, S>)
+    fn close<S>(&self, id: &span::Id, ctx: &Context<'_, S>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let (inner, state) = (&*self.0, found.state());
+        let inner = &*self.0;
+        let Some(found) = inner.spans.find(id.into_u64()) else { return };
+        let state = found.state();
         if !state.is_plain() {
             return self.close_other(&found, id, ctx);
         }
-        let (id_words, passage, stage) = (found.short_id(), found.passage(), state.stage_ref());
+        let (short, passage, stage) = (found.short_id(), found.passage(), state.stage_ref());
         inner.spans.close(id.into_u64(), &found);
         // An OpenTelemetry processor is code of others: spans it makes are none of ours.
         #[cfg(feature = "opentelemetry")]
         let (trace, _hushed) = {
             let hushed = Hushed::new();
             let context = inner.otel.at_close(self.dispatch(), id, state.context_seen());
-            if let (Some(context), Some(journey)) = (&context, id_words.id()) {
+            if let (Some(context), Some(journey)) = (&context, short.and_then(IdWords::id)) {
                 inner.otel.annotate(&inner.parts.routes, context, &journey, stage);
             }
             (context.map(|context| context.ids).unwrap_or_default(), hushed)
         };
         #[cfg(not(feature = "opentelemetry"))]
         let trace = TraceIds::default();
-        inner.parts.intake.offer(Message::Stage(StageRecord { id: id_words, passage, trace, stage }));
+        match short {
+            Some(id) => inner.parts.intake.offer(Message::Stage(StageRecord { id, passage, trace, stage })),
+            None => inner.parts.intake.count_lost(DropReason::Internal, 1),
+        }
     }
 
     /// The close of a span that is no stage, or one of which more is to be told.
@@ -288,11 +301,12 @@ impl JourneyLayer {
     }
 
     #[inline(never)]
-    fn event<S>(&self, callsite: &Callsite, event: &Event<'_>, ctx: &Context<'_, S>)
+    fn event<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let inner = &*self.0;
+        let Some(callsite) = inner.callsites.find(event.metadata()) else { return };
         let now = inner.parts.clock.read();
         let Some(_hushed) = Hushed::unless_hushed() else { return };
         let mut visitor = Visitor::new(callsite);
@@ -331,7 +345,7 @@ impl JourneyLayer {
 
     #[cfg(feature = "opentelemetry")]
     #[cold]
-    fn ask_for_context(&self, slot: &Slot, id: &span::Id) {
+    fn ask_for_context(&self, slot: &slot::Slot, id: &span::Id) {
         if slot.state().is_stage() && self.0.otel.has_context(self.dispatch(), id) {
             slot.context_was_seen();
         }
@@ -382,55 +396,45 @@ where
         Some(self.0.parts.level)
     }
 
+    #[inline]
     fn on_new_span(&self, attrs: &span::Attributes<'_>, id: &span::Id, _: Context<'_, S>) {
-        if let Some(callsite) = self.0.callsites.find(attrs.metadata()) {
-            self.open(callsite, attrs, id);
+        if !self.0.foreign.has(attrs.metadata()) {
+            self.open(attrs, id);
         }
     }
 
+    #[inline]
     fn on_record(&self, id: &span::Id, values: &span::Record<'_>, _: Context<'_, S>) {
-        if let Some(slot) = self.0.spans.home(id.into_u64()) {
-            self.record(slot, id, values);
-        } else if self.0.spans.any_displaced()
-            && let Some(slot) = self.0.spans.displaced(id.into_u64())
-        {
-            self.record(&slot, id, values);
+        if self.0.spans.may_have(id.into_u64()) {
+            self.record(id, values);
         }
     }
 
+    #[inline]
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
-        if let Some(callsite) = self.0.callsites.find(event.metadata()) {
-            self.event(callsite, event, &ctx);
+        if !self.0.foreign.has(event.metadata()) {
+            self.event(event, &ctx);
         }
     }
 
+    #[inline]
     fn on_enter(&self, id: &span::Id, _: Context<'_, S>) {
-        if let Some(slot) = self.0.spans.home(id.into_u64()) {
-            self.enter(slot);
-        } else if self.0.spans.any_displaced()
-            && let Some(slot) = self.0.spans.displaced(id.into_u64())
-        {
-            self.enter(&slot);
+        if self.0.spans.may_have(id.into_u64()) {
+            self.enter(id);
         }
     }
 
+    #[inline]
     fn on_exit(&self, id: &span::Id, _: Context<'_, S>) {
-        if let Some(slot) = self.0.spans.home(id.into_u64()) {
-            self.exit(slot, id);
-        } else if self.0.spans.any_displaced()
-            && let Some(slot) = self.0.spans.displaced(id.into_u64())
-        {
-            self.exit(&slot, id);
+        if self.0.spans.may_have(id.into_u64()) {
+            self.exit(id);
         }
     }
 
+    #[inline]
     fn on_close(&self, id: span::Id, ctx: Context<'_, S>) {
-        if let Some(slot) = self.0.spans.home(id.into_u64()) {
-            self.close(Found::Here(slot), &id, &ctx);
-        } else if self.0.spans.any_displaced()
-            && let Some(found) = self.0.spans.displaced(id.into_u64())
-        {
-            self.close(found, &id, &ctx);
+        if self.0.spans.may_have(id.into_u64()) {
+            self.close(&id, &ctx);
         }
     }
 }

@@ -18,7 +18,10 @@ use std::{
 use journey_core::{CorrelationId, StageRef};
 use parking_lot::Mutex;
 
-use super::slot::{Opening, Slot};
+use super::{
+    callsites::places,
+    slot::{Opening, Slot},
+};
 use crate::clock::Reading;
 
 /// Spans of interest that are open at once without a look into the overflow: a megabyte.
@@ -53,11 +56,8 @@ struct Shard {
 
 impl OpenSpans {
     pub(crate) fn new() -> Self {
-        // Not an array on the stack, which would overflow it.
-        let slots: Box<[Slot]> = (0..SLOTS).map(|_| Slot::default()).collect();
-        let Ok(slots) = slots.try_into() else { unreachable!("so many were made") };
         Self {
-            slots,
+            slots: places(),
             displaced: AtomicUsize::new(0),
             overflow: (0..SHARDS).map(|_| Shard::default()).collect(),
             overflowed: AtomicUsize::new(0),
@@ -110,23 +110,15 @@ impl OpenSpans {
         true
     }
 
-    /// The span, where it stands in its home slot. Otherwise it may still be [`displaced`](Self::displaced).
+    /// Whether it may be one of interest: `false` is certain.
     #[inline]
-    pub(crate) fn home(&self, id: u64) -> Option<&Slot> {
-        let slot = &self.slots[home(id)];
-        // Whoever hands a span to another thread orders these loads behind the stores of `open`.
-        (slot.id.load(Acquire) == id).then_some(slot)
-    }
-
-    /// Some span does not stand in its home slot.
-    #[inline]
-    pub(crate) fn any_displaced(&self) -> bool {
-        self.displaced.load(Relaxed) != 0
+    pub(crate) fn may_have(&self, id: u64) -> bool {
+        self.slots[home(id)].id.load(Relaxed) == id || self.displaced.load(Relaxed) != 0
     }
 
     /// The span, where it is one of interest and does not stand in its home slot.
-    #[inline(never)]
-    pub(crate) fn displaced(&self, id: u64) -> Option<Found<'_>> {
+    #[cold]
+    fn find_displaced(&self, id: u64) -> Option<Found<'_>> {
         let home = home(id);
         for slot in (1..PROBES).map(|probe| &self.slots[(home + probe) % SLOTS]) {
             if slot.id.load(Acquire) == id {
@@ -141,11 +133,14 @@ impl OpenSpans {
     }
 
     /// The span, where it is one of interest.
+    #[inline]
     pub(crate) fn find(&self, id: u64) -> Option<Found<'_>> {
-        match self.home(id) {
-            Some(slot) => Some(Found::Here(slot)),
-            None => self.any_displaced().then(|| self.displaced(id))?,
+        let slot = &self.slots[home(id)];
+        // Whoever hands a span to another thread orders these loads behind the stores of `open`.
+        if slot.id.load(Acquire) == id {
+            return Some(Found::Here(slot));
         }
+        if self.displaced.load(Relaxed) == 0 { None } else { self.find_displaced(id) }
     }
 
     /// Stops following a span, of which everything was read.
@@ -153,7 +148,7 @@ impl OpenSpans {
     pub(crate) fn close(&self, id: u64, found: &Found<'_>) {
         found.vacate();
         match found {
-            Found::Here(slot) if std::ptr::eq(*slot, &raw const self.slots[home(id)]) => {}
+            Found::Here(slot) if std::ptr::eq(*slot, &self.slots[home(id)]) => {}
             Found::Here(_) => {
                 self.displaced.fetch_sub(1, Relaxed);
             }

@@ -15,8 +15,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     callsites::{Callsite, Callsites},
-    fields::{Failure, Fields, FirstId, Id, Named, id_among, set_id},
+    fields::{Failure, Fields, Id, Named, id_among, set_id},
     state::{StageOf, State},
+    text::TakenId,
 };
 use crate::{
     clock::Reading,
@@ -121,7 +122,7 @@ impl Slot {
 
     /// The first id, where the state says that it is short.
     #[inline]
-    pub(crate) fn short_id(&self) -> IdWords {
+    pub(crate) fn short_id(&self) -> Option<IdWords> {
         IdWords::from_words(std::array::from_fn(|at| self.words[at].load(Relaxed)))
     }
 
@@ -167,7 +168,11 @@ impl Slot {
     }
 
     fn first_id(&self, state: State) -> Option<Option<CorrelationId>> {
-        if state.has_short_id() { Some(self.short_id().id()) } else { state.has_invalid_id().then_some(None) }
+        if state.has_short_id() {
+            Some(self.short_id().and_then(IdWords::id))
+        } else {
+            state.has_invalid_id().then_some(None)
+        }
     }
 
     /// Changes the cold part of a span, unless it is no longer that span.
@@ -215,20 +220,21 @@ impl Slot {
 
     /// Adds what was recorded later; the newer value stands.
     pub(crate) fn record(&self, span: u64, callsite: &Callsite, newer: &mut Fields) {
-        let first_routes = callsite.id_routes.first().copied().unwrap_or_default();
-        let first_is_long = newer.more.iter().any(|id| id.routes == first_routes);
-        if newer.id != FirstId::None || !newer.more.is_empty() {
-            let has_more = self.locked(span).is_some_and(|(cold, _)| cold.is_some());
-            if has_more || !newer.more.is_empty() {
-                self.change(span, |cold| {
-                    if newer.id != FirstId::None {
-                        cold.more.retain(|id| id.routes != first_routes);
-                    }
-                    for Id { routes, id } in newer.more.drain(..) {
-                        set_id(&mut cold.more, routes, id);
-                    }
-                });
-            }
+        let first = callsite.id_routes.first().copied().unwrap_or_default();
+        let id = std::mem::take(&mut newer.id);
+        let has_cold = self.locked(span).is_some_and(|(cold, _)| cold.is_some());
+        if has_cold || matches!(id, TakenId::Long(_)) || !newer.more.is_empty() {
+            self.change(span, |cold| {
+                if id != TakenId::Nothing {
+                    cold.more.retain(|id| id.routes != first);
+                }
+                if let TakenId::Long(id) = &id {
+                    set_id(&mut cold.more, first, Some(id.clone()));
+                }
+                for Id { routes, id } in newer.more.drain(..) {
+                    set_id(&mut cold.more, routes, id);
+                }
+            });
         }
         self.add_failure(span, newer.failure.take());
         let Some((_cold, state)) = self.locked(span) else { return };
@@ -236,12 +242,10 @@ impl Slot {
         let named = Named { route: newer.named.route.or(before.route), stage: newer.named.stage.or(before.stage) };
         let at = if newer.at == At::Absent { state.at(self.at.load(Relaxed)) } else { newer.at };
         let mut changed = State::of(callsite, named, at).kept_from(state);
-        match newer.id {
-            FirstId::None if first_is_long => changed = changed.with_id(FirstId::None),
-            FirstId::None => {}
-            id => changed = changed.with_id(id),
+        if id != TakenId::Nothing {
+            changed = changed.with_id(&id);
         }
-        self.put(newer.id, at);
+        self.put(&id, at);
         self.state.store(changed.bits(), Release);
     }
 
@@ -254,18 +258,22 @@ impl Slot {
         self.busy.store(0, Relaxed);
         self.entered.store(0, Relaxed);
         self.callsite.store(callsite.number, Relaxed);
-        self.put(fields.id, fields.at);
-        let mut state = state.with_id(fields.id).bits() | State::READY;
-        if !fields.more.is_empty() || fields.failure.is_some() || carried.is_some() {
+        self.put(&fields.id, fields.at);
+        let mut state = state.with_id(&fields.id).bits() | State::READY;
+        let is_cold = !fields.more.is_empty() || fields.failure.is_some() || carried.is_some();
+        if is_cold || matches!(fields.id, TakenId::Long(_)) {
             state |= State::COLD;
-            self.start_cold(span, fields, carried);
+            self.start_cold(span, callsite, fields, carried);
         }
         self.state.store(state, Release);
     }
 
     #[cold]
-    fn start_cold(&self, span: u64, fields: &mut Fields, carried: Option<CorrelationId>) {
-        let (more, failure) = (std::mem::take(&mut fields.more), fields.failure.take());
+    fn start_cold(&self, span: u64, callsite: &Callsite, fields: &mut Fields, carried: Option<CorrelationId>) {
+        let (mut more, failure) = (std::mem::take(&mut fields.more), fields.failure.take());
+        if let (TakenId::Long(id), Some(routes)) = (&fields.id, callsite.id_routes.first()) {
+            set_id(&mut more, *routes, Some(id.clone()));
+        }
         *self.cold.lock() = Some(Box::new(Cold { span, more, failure, carried, within: None }));
     }
 
@@ -280,8 +288,8 @@ impl Slot {
     }
 
     #[inline]
-    fn put(&self, id: FirstId, at: At) {
-        if let FirstId::Short(id) = id {
+    fn put(&self, id: &TakenId, at: At) {
+        if let TakenId::Short(id) = id {
             for (word, value) in self.words.iter().zip(id.words()) {
                 word.store(value, Relaxed);
             }

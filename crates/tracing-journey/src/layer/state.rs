@@ -2,10 +2,7 @@
 
 use journey_core::{Resolution, RouteIndex, StageIndex, StageRef, WithinKind};
 
-use super::{
-    callsites::Callsite,
-    fields::{FirstId, Named},
-};
+use super::{callsites::Callsite, fields::Named, text::TakenId};
 use crate::sighting::At;
 
 /// | bits | what |
@@ -101,11 +98,12 @@ impl State {
 
     /// The same with another first id.
     #[inline]
-    pub(super) fn with_id(self, id: FirstId) -> Self {
+    pub(super) fn with_id(self, id: &TakenId) -> Self {
         let id = match id {
-            FirstId::None => 0,
-            FirstId::Short(_) => SHORT,
-            FirstId::Invalid => INVALID,
+            // A long one stands in the cold part.
+            TakenId::Nothing | TakenId::Long(_) => 0,
+            TakenId::Short(_) => SHORT,
+            TakenId::Invalid => INVALID,
         };
         Self(self.0 & !ID | id)
     }

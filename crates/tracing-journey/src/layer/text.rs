@@ -33,86 +33,106 @@ pub(super) enum Content<'a> {
 }
 
 /// A value taken as a correlation id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum TakenId {
     /// No value: `None`.
+    #[default]
     Nothing,
     Short(IdWords),
-    Other(CorrelationId),
+    Long(CorrelationId),
     /// It is no correlation id.
     Invalid,
 }
 
 /// Takes an id while it is being formatted: nearly always in one piece, which then needs no buffer.
-#[derive(Default)]
-struct IdPieces {
-    only: Option<IdWords>,
+struct IdPieces<'a> {
+    taken: &'a mut TakenId,
     several: Option<Text<ID_TEXT>>,
 }
 
 impl TakenId {
-    /// User code runs inside, except for a text.
+    /// Takes a value. User code runs inside, except for a text.
     #[inline]
-    pub(super) fn of(value: &Value<'_>) -> Self {
+    pub(super) fn take(&mut self, value: &Value<'_>) {
+        // The most frequent forms come first.
         match value {
-            // The most frequent forms come first.
-            Value::Text(text) => IdWords::new(text).map_or_else(|| Self::of_text(text), Self::Short),
+            Value::Text(text) => match IdWords::new(text) {
+                Some(id) => *self = Self::Short(id),
+                None => self.take_text(text),
+            },
             Value::Debug(value) => {
-                let mut pieces = IdPieces::default();
+                *self = Self::Nothing;
+                let mut pieces = IdPieces { taken: self, several: None };
                 // A value whose `Debug` reports an error is taken as far as it got.
-                let _ = write!(pieces, "{value:?}");
-                match pieces {
-                    IdPieces { only: Some(id), several: None } => Self::Short(id),
-                    IdPieces { several, .. } => Self::of_formatted(&several.unwrap_or(Text::EMPTY)),
+                let failed = write!(pieces, "{value:?}").is_err();
+                if failed || pieces.several.is_some() || *pieces.taken == Self::Nothing {
+                    pieces.finish();
                 }
             }
-            value => Self::of_formatted(&Text::of(value)),
+            value => self.take_formatted(&Text::of(value)),
+        }
+    }
+
+    /// The id: `None` where nothing was said, `Some(None)` where it is no correlation id.
+    pub(super) fn id(self) -> Option<Option<CorrelationId>> {
+        match self {
+            Self::Nothing => None,
+            Self::Short(id) => Some(id.id()),
+            Self::Long(id) => Some(Some(id)),
+            Self::Invalid => Some(None),
         }
     }
 
     #[cold]
-    fn of_text(text: &str) -> Self {
-        CorrelationId::new(text).map_or(Self::Invalid, Self::of_id)
+    fn take_text(&mut self, text: &str) {
+        *self = match (IdWords::new(text), CorrelationId::new(text)) {
+            (Some(short), _) => Self::Short(short),
+            (None, Ok(id)) => Self::Long(id),
+            (None, Err(_)) => Self::Invalid,
+        }
     }
 
     #[cold]
-    fn of_formatted(text: &Text<ID_TEXT>) -> Self {
+    fn take_formatted(&mut self, text: &Text<ID_TEXT>) {
         match text.content() {
-            Content::Nothing => Self::Nothing,
-            Content::Cut => Self::Invalid,
-            Content::Text(text) => Self::of_text(text),
-        }
-    }
-
-    /// The same for what is an id already.
-    pub(super) fn of_id(id: CorrelationId) -> Self {
-        match IdWords::new(id.as_str()) {
-            Some(short) => Self::Short(short),
-            None => Self::Other(id),
+            Content::Nothing => *self = Self::Nothing,
+            Content::Cut => *self = Self::Invalid,
+            Content::Text(text) => self.take_text(text),
         }
     }
 }
 
-impl IdPieces {
+impl IdPieces<'_> {
     #[cold]
     fn add(&mut self, piece: &str) -> fmt::Result {
         let text = self.several.get_or_insert(Text::EMPTY);
-        if let Some(first) = self.only.take().and_then(IdWords::id) {
+        if let TakenId::Short(first) = std::mem::take(self.taken)
+            && let Some(first) = first.id()
+        {
             text.write_str(first.as_str())?;
         }
         text.write_str(piece)
     }
+
+    #[cold]
+    fn finish(self) {
+        match (self.several, &self.taken) {
+            (None, TakenId::Short(_)) => {}
+            (several, _) => self.taken.take_formatted(&several.unwrap_or(Text::EMPTY)),
+        }
+    }
 }
 
-impl fmt::Write for IdPieces {
+impl fmt::Write for IdPieces<'_> {
     #[inline]
     fn write_str(&mut self, piece: &str) -> fmt::Result {
         // What may be `Some(…)`, `None` or in quotes has to be looked at as a whole.
-        if self.only.is_none()
+        if matches!(self.taken, TakenId::Nothing)
             && self.several.is_none()
             && !matches!(piece.as_bytes().first(), Some(b'S' | b'N' | b'"'))
             && let Some(id) = IdWords::new(piece)
         {
-            self.only = Some(id);
+            *self.taken = TakenId::Short(id);
             return Ok(());
         }
         self.add(piece)
