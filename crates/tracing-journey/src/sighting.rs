@@ -9,7 +9,7 @@ use journey_core::{
 };
 
 use crate::{
-    clock::{ProcessClock, Reading},
+    clock::{Reading, Times},
     intake::Message,
     layer::Failure,
 };
@@ -72,9 +72,9 @@ pub(crate) struct TraceIds {
 
 impl StageRecord {
     /// The checkpoint, or why there is none.
-    pub(crate) fn checkpoint(self, routes: &Routes, clock: &ProcessClock) -> Result<Checkpoint, DropReason> {
+    pub(crate) fn checkpoint(self, routes: &Routes, times: &Times<'_>) -> Result<Checkpoint, DropReason> {
         let id = self.id.id().ok_or(DropReason::Internal)?;
-        let mut checkpoint = checkpoint(id, self.stage, self.passage, At::Absent, routes, clock)?;
+        let mut checkpoint = checkpoint(id, self.stage, self.passage, At::Absent, routes, times)?;
         self.trace.put_on(&mut checkpoint);
         Ok(checkpoint)
     }
@@ -108,9 +108,9 @@ impl FullRecord {
     }
 
     /// The checkpoint, or why there is none.
-    pub(crate) fn checkpoint(self, routes: &Routes, clock: &ProcessClock) -> Result<Checkpoint, DropReason> {
+    pub(crate) fn checkpoint(self, routes: &Routes, times: &Times<'_>) -> Result<Checkpoint, DropReason> {
         let Self { id, passage, trace, stage, at, source, outcome, error, within } = self;
-        let mut checkpoint = checkpoint(id, stage, passage, at, routes, clock)?;
+        let mut checkpoint = checkpoint(id, stage, passage, at, routes, times)?;
         trace.put_on(&mut checkpoint);
         Ok(Checkpoint { source, outcome, error, within, ..checkpoint })
     }
@@ -161,19 +161,19 @@ fn checkpoint(
     passage: Passage,
     at: At,
     routes: &Routes,
-    clock: &ProcessClock,
+    times: &Times<'_>,
 ) -> Result<Checkpoint, DropReason> {
     let Passage { opened, end, busy } = passage;
     // A stage that an open route learned has no rule of its own: it is reached at its end.
     let rule = routes.get(stage.route).stage(stage.stage).map_or(InstantRule::End, |stage| stage.instant);
     let (at, clock_kind, resolution) = match (at, rule) {
         (At::Given(at, resolution), _) => (at, ClockKind::Platform, resolution),
-        (At::Absent, InstantRule::Open) => (clock.unix(opened), ClockKind::Process, Resolution::Fine),
-        (At::Absent, InstantRule::End) => (clock.unix(end), ClockKind::Process, Resolution::Fine),
+        (At::Absent, InstantRule::Open) => (times.unix(opened), ClockKind::Process, Resolution::Fine),
+        (At::Absent, InstantRule::End) => (times.unix(end), ClockKind::Process, Resolution::Fine),
         (At::Unreadable, _) | (At::Absent, InstantRule::Explicit) => return Err(DropReason::NoInstant),
     };
     // All of it as the clock tells it, and of that the part that was work.
-    let (ticks, nanos) = (end.since(opened), clock.between(opened, end));
+    let (ticks, nanos) = (end.since(opened), times.between(opened, end));
     let busy = if ticks == 0 { 0 } else { (u128::from(nanos) * u128::from(busy) / u128::from(ticks)) as u64 };
     let micros = |nanos: u64| u32::try_from(nanos / 1_000).unwrap_or(u32::MAX);
     Ok(Checkpoint {

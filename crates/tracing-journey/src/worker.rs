@@ -133,6 +133,7 @@ fn run(intake: &Intake, live: &Live, clock: &ProcessClock, life: &Life) {
     while !life.stopping.load(Acquire) {
         let taken = drain(intake, live, clock, life, || life.stopping.load(Acquire));
         if Instant::now() >= next_tick {
+            clock.observe();
             guarded(life, || live.tick());
             next_tick = Instant::now() + TICK;
         }
@@ -177,6 +178,9 @@ fn take_batch(intake: &Intake, live: &Live, clock: &ProcessClock, life: &Life) -
         if intake.len() == 0 {
             return;
         }
+        // Before anything is taken: what was read by then lies between two looks at the clock.
+        clock.observe();
+        let times = clock.times();
         live.write(|tracker, now| {
             let sighting = |tracker: &mut Tracker, checkpoint| match checkpoint {
                 Ok(checkpoint) => {
@@ -191,8 +195,8 @@ fn take_batch(intake: &Intake, live: &Live, clock: &ProcessClock, life: &Life) -
                 let Some(message) = intake.take() else { break };
                 taken.set(taken.get() + 1);
                 match message {
-                    Message::Stage(record) => sighting(tracker, record.checkpoint(live.routes(), clock)),
-                    Message::Full(record) => sighting(tracker, record.checkpoint(live.routes(), clock)),
+                    Message::Stage(record) => sighting(tracker, record.checkpoint(live.routes(), &times)),
+                    Message::Full(record) => sighting(tracker, record.checkpoint(live.routes(), &times)),
                     Message::Checkpoint(checkpoint) => sighting(tracker, Ok(*checkpoint)),
                     Message::Finish(finish) => {
                         let Finish { id, route, status, reason } = *finish;

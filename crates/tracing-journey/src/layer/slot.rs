@@ -93,7 +93,7 @@ impl Slot {
     pub(crate) fn enter(&self, now: impl FnOnce() -> Reading) {
         let entered = self.entered.load(Relaxed);
         if entered == 0 {
-            self.last_enter.store(now().ticks(), Relaxed);
+            self.last_enter.store(now().bits(), Relaxed);
         }
         self.entered.store(entered.saturating_add(1), Relaxed);
     }
@@ -104,9 +104,9 @@ impl Slot {
         let entered = self.entered.load(Relaxed).saturating_sub(1);
         self.entered.store(entered, Relaxed);
         // Every exit, also a nested one: were the count ever wrong, the end of the stage still is not.
-        self.last_exit.store(now.ticks(), Relaxed);
+        self.last_exit.store(now.bits(), Relaxed);
         if entered == 0 {
-            let busy = now.since(Reading::of_ticks(self.last_enter.load(Relaxed)));
+            let busy = now.since(Reading::of_bits(self.last_enter.load(Relaxed)));
             self.busy.store(self.busy.load(Relaxed).saturating_add(busy), Relaxed);
         }
     }
@@ -114,8 +114,8 @@ impl Slot {
     /// When it was opened and left, for the thread that closes it.
     #[inline]
     pub(crate) fn passage(&self) -> Passage {
-        let opened = Reading::of_ticks(self.opened.load(Relaxed));
-        let last_exit = Reading::of_ticks(self.last_exit.load(Relaxed));
+        let opened = Reading::of_bits(self.opened.load(Relaxed));
+        let last_exit = Reading::of_bits(self.last_exit.load(Relaxed));
         let end = if last_exit == Reading::NEVER { opened } else { last_exit };
         Passage { opened, end, busy: self.busy.load(Relaxed) }
     }
@@ -142,7 +142,7 @@ impl Slot {
         // Nothing moved in between: the three belong together.
         let whole = id != 0 && look() == (id, state, opened);
         match State::of_bits(state).stage() {
-            StageOf::Known(stage) if whole => Some((id, stage, Reading::of_ticks(opened))),
+            StageOf::Known(stage) if whole => Some((id, stage, Reading::of_bits(opened))),
             _ => None,
         }
     }
@@ -253,8 +253,8 @@ impl Slot {
     #[inline]
     pub(super) fn start(&self, span: u64, opening: Opening<'_>) {
         let Opening { callsite, opened, state, fields, carried } = opening;
-        self.opened.store(opened.ticks(), Release);
-        self.last_exit.store(Reading::NEVER.ticks(), Relaxed);
+        self.opened.store(opened.bits(), Release);
+        self.last_exit.store(Reading::NEVER.bits(), Relaxed);
         self.busy.store(0, Relaxed);
         self.entered.store(0, Relaxed);
         self.callsite.store(callsite.number, Relaxed);
@@ -331,8 +331,8 @@ impl Slot {
 mod tests {
     use super::*;
 
-    fn reading(ticks: u64) -> Reading {
-        Reading::of_ticks(ticks)
+    fn reading(bits: u64) -> Reading {
+        Reading::of_bits(bits)
     }
 
     #[test]

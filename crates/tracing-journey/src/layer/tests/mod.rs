@@ -39,7 +39,7 @@ impl Seen {
         let parts = LayerParts {
             routes: Arc::new(routes),
             intake: Arc::clone(&intake),
-            clock,
+            clock: clock.clone(),
             level: LevelFilter::INFO,
             within,
         };
@@ -58,8 +58,8 @@ impl Seen {
         let mut checkpoints = Vec::new();
         while let Some(message) = self.intake.take() {
             let checkpoint = match message {
-                Message::Stage(record) => record.checkpoint(&self.inner.parts.routes, &self.clock),
-                Message::Full(record) => record.checkpoint(&self.inner.parts.routes, &self.clock),
+                Message::Stage(record) => record.checkpoint(&self.inner.parts.routes, &self.clock.times()),
+                Message::Full(record) => record.checkpoint(&self.inner.parts.routes, &self.clock.times()),
                 _ => continue,
             };
             match checkpoint {
