@@ -51,7 +51,7 @@ pub use self::{
     drops::{Accounting, DropReason},
     feed::{CheckpointEvent, Feed, FeedBatch, FeedEvent, FeedItem, FeedReader},
     histogram::{Histogram, HistogramBuckets},
-    id::{CorrelationId, InvalidId, MAX_ID_BYTES},
+    id::{CorrelationId, ID_WORDS, IdWords, InvalidId, MAX_ID_BYTES},
     journey::{CountedStage, Journey, LegQuality, LegValue, SegmentValue, Sighting, StageState, Status},
     live::{Clock, FinishedSink, Live, OpenStage, OpenStages, ReportSource},
     metrics::{Exemplar, MetricsSnapshot, Series},
