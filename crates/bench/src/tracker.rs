@@ -43,11 +43,17 @@ pub(crate) fn run() -> Result<()> {
         all.insert(format!("checkpoints_per_second_{window}"), rate.median);
     }
     page::keep_table("tracker", "throughput", &text)?;
-    let holds = child::run(&["holds"])?;
+    let mut holds = Figures::new();
+    for _ in 0..5 {
+        for (name, value) in child::run(&["holds"])? {
+            let least = holds.entry(name).or_insert(f64::INFINITY);
+            *least = least.min(value);
+        }
+    }
     let mut text = String::from(
-        "### Longest calls with 1 000 000 journeys open\n\nProcessor time of the calling thread, page faults included.\n\n| call | us | longer than 1 ms |\n|---|---|---|\n",
+        "### Longest calls with 1 000 000 journeys open\n\nProcessor time of the calling thread, the least of five runs: a pause of ours comes in every one. `nothing` does nothing, as often as `record`: what it shows is the machine's.\n\n| call | us | longer than 20 us |\n|---|---|---|\n",
     );
-    for call in ["record", "tick", "tick_stuck", "summary", "lookup"] {
+    for call in ["record", "tick", "tick_stuck", "summary", "lookup", "nothing"] {
         let of = |name: String| holds.get(&name).copied().unwrap_or(f64::NAN);
         let _ = writeln!(
             text,
@@ -147,13 +153,16 @@ struct Longest {
     longest: Duration,
 }
 
+/// Longer than this is worth counting.
+const SLOW: Duration = Duration::from_micros(20);
+
 impl Longest {
     fn time<R>(&mut self, call: impl FnOnce() -> R) -> R {
         let start = processor_time();
         let result = call();
         let took = processor_time().saturating_sub(start);
         self.calls += 1;
-        self.slow += u64::from(took > Duration::from_millis(1));
+        self.slow += u64::from(took > SLOW);
         self.longest = self.longest.max(took);
         result
     }
@@ -172,12 +181,14 @@ pub(crate) fn holds() -> Result<Figures> {
     let sources = Sources::new(Source::default());
     let mut tracker = Tracker::new(Arc::new(Routes::default()), sources, limits.clone(), TraceIdKey::default(), START);
     let ids = correlation_ids(JOURNEYS)?;
-    let [mut record, mut tick, mut tick_stuck, mut summary, mut lookup] = std::array::from_fn(|_| Longest::default());
+    let [mut record, mut tick, mut tick_stuck, mut summary, mut lookup, mut nothing] =
+        std::array::from_fn(|_| Longest::default());
     for stage in 0..2 {
         for (number, id) in ids.iter().enumerate() {
             let at = START + (stage * JOURNEYS + number) as i64;
             let checkpoint = checkpoint(id.clone(), stage, at);
             record.time(|| tracker.record(checkpoint, START)).map_err(|reason| format!("refused: {reason:?}"))?;
+            nothing.time(|| ());
         }
     }
     for _ in 0..20 {
@@ -202,8 +213,14 @@ pub(crate) fn holds() -> Result<Figures> {
         return Err(format!("{left} journeys did not expire").into());
     }
     let mut all = Figures::new();
-    let named =
-        [("record", record), ("tick", tick), ("tick_stuck", tick_stuck), ("summary", summary), ("lookup", lookup)];
+    let named = [
+        ("record", record),
+        ("tick", tick),
+        ("tick_stuck", tick_stuck),
+        ("summary", summary),
+        ("lookup", lookup),
+        ("nothing", nothing),
+    ];
     named.iter().for_each(|(name, longest)| longest.add_to(&mut all, name));
     Ok(all)
 }
