@@ -1,6 +1,6 @@
 //! Correlation ids: short texts that name one message, refused at the door when they are hostile.
 
-use std::{fmt, hash, sync::Arc};
+use std::{fmt, hash, num::NonZeroU64, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -21,6 +21,15 @@ enum Repr {
     Inline { len: u8, bytes: [u8; INLINE_BYTES] },
     Shared(Arc<str>),
 }
+
+/// A short id of printable ASCII as five words: what threads can share without a lock, and a queue without a copy of text.
+///
+/// Text stands in the words from the lowest byte up; the highest byte of the last word is its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdWords([u64; ID_WORDS - 1], NonZeroU64);
+
+/// Words of an [`IdWords`].
+pub const ID_WORDS: usize = 5;
 
 /// Why a text is not a correlation id. The text itself is not repeated: it may be hostile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,12 +83,72 @@ impl CorrelationId {
         }
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    /// The id as UTF-8.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
             Repr::Shared(text) => text.as_bytes(),
         }
     }
+}
+
+impl IdWords {
+    /// Takes 1 to 38 bytes of printable ASCII; `None` for any other text, which may be a correlation id all the same.
+    #[inline]
+    pub fn new(text: &str) -> Option<Self> {
+        if text.is_empty() || text.len() > INLINE_BYTES {
+            return None;
+        }
+        // Spaces behind the text, because they are printable.
+        let mut bytes = [b' '; 8 * ID_WORDS];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        let (chunks, _) = bytes.as_chunks::<8>();
+        let words: [u64; ID_WORDS] = std::array::from_fn(|at| u64::from_le_bytes(chunks[at]));
+        if words.iter().fold(0, |found, word| found | unprintable_in(*word)) != 0 {
+            return None;
+        }
+        let [a, b, c, d, e] = words;
+        let last = NonZeroU64::new(e & (u64::MAX >> 8) | (text.len() as u64) << 56)?;
+        Some(Self([a, b, c, d], last))
+    }
+
+    /// The words, to be given back to [`from_words`](Self::from_words).
+    #[inline]
+    pub fn words(self) -> [u64; ID_WORDS] {
+        let Self([a, b, c, d], last) = self;
+        [a, b, c, d, last.get()]
+    }
+
+    /// The id of these words. Others than [`words`](Self::words) gave are found out here or by [`id`](Self::id).
+    #[inline]
+    pub fn from_words([a, b, c, d, last]: [u64; ID_WORDS]) -> Option<Self> {
+        Some(Self([a, b, c, d], NonZeroU64::new(last)?))
+    }
+
+    /// The id; `None` where the words are none.
+    pub fn id(self) -> Option<CorrelationId> {
+        let mut all = [0; 8 * ID_WORDS];
+        for (bytes, word) in all.as_chunks_mut::<8>().0.iter_mut().zip(self.words()) {
+            *bytes = word.to_le_bytes();
+        }
+        let len = all[8 * ID_WORDS - 1];
+        let text = all.get(..usize::from(len)).filter(|text| (1..=INLINE_BYTES).contains(&text.len()))?;
+        if !text.iter().fold(true, |printable, byte| printable & (0x20..0x7F).contains(byte)) {
+            return None;
+        }
+        let (bytes, _) = all.split_first_chunk::<INLINE_BYTES>()?;
+        Some(CorrelationId(Repr::Inline { len, bytes: *bytes }))
+    }
+}
+
+/// Not 0 where one of eight bytes is no printable ASCII. A byte of 0x80 and more may carry into its neighbour, which then
+/// says the same.
+#[inline]
+fn unprintable_in(word: u64) -> u64 {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = EACH * 0x80;
+    // At least a space, if adding 0x60 sets the high bit; DEL, if adding 1 does.
+    (word | word.wrapping_add(EACH) | !word.wrapping_add(EACH * 0x60)) & HIGH
 }
 
 /// Where the first control character of a UTF-8 text is. By bytes: C0 and DEL are one byte, and C1 is U+0080 to U+009F,
@@ -194,6 +263,38 @@ mod tests {
             assert_eq!(id, id.clone());
         }
         assert_eq!(std::mem::size_of::<CorrelationId>(), 40);
+    }
+
+    #[test]
+    fn words_hold_every_short_printable_text_and_no_other() {
+        for len in 0..=48 {
+            for byte in 0..=0x7F_u8 {
+                for at in 0..len {
+                    let mut text = vec![b'x'; len];
+                    text[at] = byte;
+                    let text = String::from_utf8(text).unwrap();
+                    let expected = (len <= INLINE_BYTES && (0x20..0x7F).contains(&byte)).then_some(text.as_str());
+                    let id = IdWords::new(&text).and_then(|words| IdWords::from_words(words.words())?.id());
+                    assert_eq!(id.as_ref().map(CorrelationId::as_str), expected, "{byte:#x} at {at} of {len}");
+                }
+            }
+        }
+        for text in ["", "ä", "xxxxxxxä", "xxxxxxxxä", "\u{80}", "€uro"] {
+            assert_eq!(IdWords::new(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_that_are_no_id_are_found_out() {
+        let words = IdWords::new("msg_1").unwrap().words();
+        let with = |at: usize, word: u64| {
+            let mut words = words;
+            words[at] = word;
+            IdWords::from_words(words)?.id()
+        };
+        assert!(with(0, words[0]).is_some());
+        assert!(with(0, 0).is_none() && with(0, u64::MAX).is_none());
+        assert!(with(4, 0).is_none() && with(4, 39 << 56).is_none() && with(4, u64::MAX).is_none());
     }
 
     #[test]

@@ -3,11 +3,15 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use journey_core::{
-    Checkpoint, ClockKind, CorrelationId, DropReason, InstantRule, InvalidId, Outcome, PlatformTime, Resolution,
-    RouteIndex, Source, SourceIndex, StageError, StageRef, Status, Timings,
+    Checkpoint, ClockKind, CorrelationId, DropReason, InvalidId, Outcome, PlatformTime, Resolution, RouteIndex, Source,
+    SourceIndex, StageError, StageRef, Status, Timings,
 };
 
-use crate::{handle::JourneyHandle, intake::Message};
+use crate::{
+    handle::JourneyHandle,
+    intake::{Finish, Message},
+    sighting::{FullRecord, Passage},
+};
 
 /// How long [`JourneyHandle::timings`] waits for what was recorded just before.
 const TIMINGS_WAIT: Duration = Duration::from_millis(10);
@@ -86,27 +90,27 @@ impl<'a> CheckpointBuilder<'a> {
     /// full queue, a handle that was shut down.
     pub fn record(self) {
         let intake = self.handle.intake();
-        match self.checkpoint() {
-            Ok(checkpoint) => intake.offer(Message::Checkpoint(checkpoint)),
+        match self.message() {
+            Ok(message) => intake.offer(message),
             Err(reason) => intake.count_lost(reason, 1),
         }
     }
 
-    fn checkpoint(self) -> Result<Checkpoint, DropReason> {
+    fn message(self) -> Result<Message, DropReason> {
         let id = self.id.map_err(|_| DropReason::InvalidId)?;
         let stage = self.handle.find_stage(self.route, self.stage).ok_or(DropReason::UnknownStage)?;
-        let routes = self.handle.live().routes();
-        let rule = routes.get(stage.route).stage(stage.stage).map(|stage| stage.instant);
-        if self.time.is_none() && rule == Some(InstantRule::Explicit) {
-            return Err(DropReason::NoInstant);
-        }
+        let source = self.service.map_or(SourceIndex(0), |service| self.handle.source_of(service));
+        let Some(time) = self.time else {
+            let now = Passage::at(self.handle.clock().read());
+            let (outcome, error) = (self.outcome, self.error);
+            let record = FullRecord { source, outcome, error, ..FullRecord::reached(id, stage, now) };
+            return Ok(record.into());
+        };
         let mut checkpoint = Checkpoint::reached(id, stage, 0);
-        (checkpoint.at, checkpoint.clock, checkpoint.resolution) = self.handle.instant(self.time);
+        (checkpoint.at, checkpoint.clock, checkpoint.resolution) = self.handle.instant(time);
         (checkpoint.outcome, checkpoint.error) = (self.outcome, self.error);
-        if let Some(service) = self.service {
-            checkpoint.source = self.handle.source_of(service);
-        }
-        Ok(checkpoint)
+        checkpoint.source = source;
+        Ok(Message::Checkpoint(Box::new(checkpoint)))
     }
 }
 
@@ -155,7 +159,7 @@ impl JourneyHandle {
     pub(crate) fn end_on(&self, route: RouteIndex, id: CorrelationId, status: Status, reason: Option<&str>) {
         if status != Status::Active {
             let reason = reason.map(|reason| StageError::new("", reason).message.into_boxed_str());
-            self.intake().offer(Message::Finish { id, route, status, reason });
+            self.intake().offer(Message::Finish(Box::new(Finish { id, route, status, reason })));
         }
     }
 
@@ -192,7 +196,7 @@ impl JourneyHandle {
         checkpoint.resolution = Resolution::Millisecond;
         // The envelope does not say who saw it; it was not this process.
         checkpoint.source = self.live().sources().intern(Source::default());
-        self.intake().offer(Message::Checkpoint(checkpoint));
+        self.intake().offer(Message::Checkpoint(Box::new(checkpoint)));
     }
 
     /// The stages reached so far, to put into the metadata of the next event.
@@ -220,14 +224,13 @@ impl JourneyHandle {
         }
     }
 
-    fn instant(&self, time: Option<CheckpointTime>) -> (i64, ClockKind, Resolution) {
+    fn instant(&self, time: CheckpointTime) -> (i64, ClockKind, Resolution) {
         let own = |at| (at, ClockKind::Process, Resolution::Fine);
         match time {
-            None => own(self.clock().now()),
-            Some(CheckpointTime::Nanos(at)) => own(at),
-            Some(CheckpointTime::System(time)) => own(unix_nanos(time)),
-            Some(CheckpointTime::Monotonic(time)) => own(self.clock().at(time)),
-            Some(CheckpointTime::Platform(PlatformTime { at, resolution })) => (at, ClockKind::Platform, resolution),
+            CheckpointTime::Nanos(at) => own(at),
+            CheckpointTime::System(time) => own(unix_nanos(time)),
+            CheckpointTime::Monotonic(time) => own(self.clock().at(time)),
+            CheckpointTime::Platform(PlatformTime { at, resolution }) => (at, ClockKind::Platform, resolution),
         }
     }
 

@@ -5,9 +5,14 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use journey_core::{Checkpoint, CorrelationId, DropReason, MAX_ID_BYTES, Outcome, RouteIndex, Status};
+use journey_core::{CorrelationId, DropReason, MAX_ID_BYTES, Outcome, RouteIndex, Status};
 
-use crate::{clock::process_number, handle::JourneyHandle, intake::Message, plan::FLOW_ROUTE};
+use crate::{
+    clock::process_number,
+    handle::JourneyHandle,
+    plan::FLOW_ROUTE,
+    sighting::{FullRecord, Passage},
+};
 
 /// The first step of every flow.
 const STARTED: &str = "started";
@@ -116,9 +121,9 @@ impl Open {
         let intake = self.handle.intake();
         match self.handle.live().routes().stage(self.route, step) {
             Some(stage) => {
-                let mut checkpoint = Checkpoint::reached(self.id.clone(), stage, self.handle.clock().now());
-                checkpoint.outcome = outcome;
-                intake.offer(Message::Checkpoint(checkpoint));
+                let now = Passage::at(self.handle.clock().read());
+                let record = FullRecord { outcome, ..FullRecord::reached(self.id.clone(), stage, now) };
+                intake.offer(record.into());
             }
             None => intake.count_lost(DropReason::UnknownStage, 1),
         }

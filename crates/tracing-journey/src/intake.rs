@@ -16,6 +16,8 @@ use crossbeam_queue::ArrayQueue;
 use journey_core::{Checkpoint, CorrelationId, DropReason, Live, RouteIndex, Status};
 use parking_lot::{Condvar, Mutex};
 
+use crate::sighting::{FullRecord, StageRecord};
+
 /// How many messages may wait where nothing else is said: a second of 16 000 stages, about 2 MiB.
 pub(crate) const DEFAULT_CAPACITY: usize = 16_384;
 /// How long a flush that finds the queue full waits before it tries again.
@@ -37,19 +39,14 @@ pub(crate) struct Intake {
 
 /// What the application's side has to say to the tracker.
 pub(crate) enum Message {
-    /// One sighting.
-    Checkpoint(Checkpoint),
+    /// A stage that was reached.
+    Stage(StageRecord),
+    /// An attempt at a stage of which more is to be told.
+    Full(Box<FullRecord>),
+    /// A sighting that is a checkpoint already.
+    Checkpoint(Box<Checkpoint>),
     /// A journey ends explicitly.
-    Finish {
-        /// The journey.
-        id: CorrelationId,
-        /// Its route.
-        route: RouteIndex,
-        /// How it ends.
-        status: Status,
-        /// Why, where it failed.
-        reason: Option<Box<str>>,
-    },
+    Finish(Box<Finish>),
     /// A named piece of work took this long.
     Operation {
         /// Its name.
@@ -59,6 +56,15 @@ pub(crate) enum Message {
     },
     /// Everything before this is in the tracker when the signal is given.
     Flush(Arc<Flushed>),
+}
+
+/// The explicit end of a journey.
+pub(crate) struct Finish {
+    pub(crate) id: CorrelationId,
+    pub(crate) route: RouteIndex,
+    pub(crate) status: Status,
+    /// Why, where it failed.
+    pub(crate) reason: Option<Box<str>>,
 }
 
 /// A signal that is given once.
@@ -206,8 +212,8 @@ impl Intake {
 
     fn count(&self, message: &Message, reason: DropReason) {
         match message {
-            Message::Checkpoint(_) => self.count_lost(reason, 1),
-            Message::Finish { .. } | Message::Operation { .. } | Message::Flush(_) => {
+            Message::Stage(_) | Message::Full(_) | Message::Checkpoint(_) => self.count_lost(reason, 1),
+            Message::Finish(_) | Message::Operation { .. } | Message::Flush(_) => {
                 self.lost_others.fetch_add(1, Relaxed);
             }
         }
@@ -253,7 +259,7 @@ mod tests {
 
     fn checkpoint(number: i64) -> Message {
         let stage = StageRef { route: RouteIndex(0), stage: StageIndex(4) };
-        Message::Checkpoint(Checkpoint::reached(CorrelationId::new("msg_1").unwrap(), stage, number))
+        Message::Checkpoint(Box::new(Checkpoint::reached(CorrelationId::new("msg_1").unwrap(), stage, number)))
     }
 
     #[test]

@@ -59,6 +59,7 @@ mod parts;
 mod plan;
 mod self_check;
 mod settings;
+mod sighting;
 mod stage_future;
 mod start;
 mod subscription;

@@ -5,13 +5,16 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
-    time::Instant,
 };
 
-use journey_core::{Checkpoint, CorrelationId, DropReason, InstantRule, InvalidId, Outcome, StageError};
+use journey_core::{CorrelationId, DropReason, InvalidId, Outcome, StageError};
 use pin_project_lite::pin_project;
 
-use crate::{handle::JourneyHandle, intake::Message};
+use crate::{
+    clock::Reading,
+    handle::JourneyHandle,
+    sighting::{FullRecord, Passage},
+};
 
 /// Makes any future a stage, with or without a span.
 pub trait StageFutureExt: Future + Sized {
@@ -91,9 +94,10 @@ struct Attempt {
 #[derive(Debug)]
 struct Running {
     handle: &'static JourneyHandle,
-    opened: i64,
-    since: Instant,
-    busy: std::time::Duration,
+    opened: Reading,
+    /// Ticks spent in polls.
+    busy: u64,
+    entered: Reading,
 }
 
 impl<F: Future> StageFuture<F> {
@@ -108,10 +112,9 @@ impl<F: Future> Future for StageFuture<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        this.attempt.begin();
-        let entered = Instant::now();
+        this.attempt.enter();
         let polled = this.future.poll(cx);
-        this.attempt.polled(entered);
+        this.attempt.leave();
         if let Poll::Ready(output) = &polled {
             let error = (this.judge)(output);
             let outcome = if error.is_some() { Outcome::Failed } else { Outcome::Reached };
@@ -131,18 +134,20 @@ impl<F: Future + fmt::Debug> fmt::Debug for StageFuture<F> {
 }
 
 impl Attempt {
-    fn begin(&mut self) {
-        if self.running.is_none() && !self.ended {
+    fn enter(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.entered = running.handle.clock().read();
+        } else if !self.ended {
             self.running = crate::start::global().map(|handle| {
-                let opened = handle.clock().now();
-                Running { handle, opened, since: Instant::now(), busy: std::time::Duration::ZERO }
+                let opened = handle.clock().read();
+                Running { handle, opened, busy: 0, entered: opened }
             });
         }
     }
 
-    fn polled(&mut self, entered: Instant) {
+    fn leave(&mut self) {
         if let Some(running) = &mut self.running {
-            running.busy += entered.elapsed();
+            running.busy += running.handle.clock().read().since(running.entered);
         }
     }
 
@@ -157,26 +162,14 @@ impl Attempt {
     /// Offers the one record of this attempt; later calls do nothing.
     fn end(&mut self, outcome: Outcome, error: Option<Box<StageError>>) {
         self.ended = true;
-        let Some(Running { handle, opened, since, busy }) = self.running.take() else { return };
+        let Some(Running { handle, opened, busy, .. }) = self.running.take() else { return };
         let intake = handle.intake();
         let Ok(id) = self.id.clone() else { return intake.count_lost(DropReason::InvalidId, 1) };
         let Some(stage) = handle.find_stage(None, self.stage) else {
             return intake.count_lost(DropReason::UnknownStage, 1);
         };
-        let rule = handle.live().routes().get(stage.route).stage(stage.stage).map(|stage| stage.instant);
-        let at = match rule {
-            Some(InstantRule::Open) => opened,
-            Some(InstantRule::Explicit) => return intake.count_lost(DropReason::NoInstant, 1),
-            Some(InstantRule::End) | None => handle.clock().now(),
-        };
-        let mut checkpoint = Checkpoint::reached(id, stage, at);
-        (checkpoint.outcome, checkpoint.error) = (outcome, error);
-        checkpoint.busy_us = micros(busy);
-        checkpoint.idle_us = micros(since.elapsed().saturating_sub(busy));
-        intake.offer(Message::Checkpoint(checkpoint));
+        let passage = Passage { opened, end: handle.clock().read(), busy };
+        let record = FullRecord { outcome, error, ..FullRecord::reached(id, stage, passage) };
+        intake.offer(record.into());
     }
-}
-
-fn micros(duration: std::time::Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }

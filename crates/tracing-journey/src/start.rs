@@ -43,13 +43,16 @@ pub(crate) fn publish(handle: &JourneyHandle) {
 /// Starts everything, or nothing. `hint` is the level that the layer asks the subscriber for.
 pub(crate) fn start(plan: Plan, hint: LevelFilter) -> Result<Started, SetupError> {
     let clock = ProcessClock::new();
-    let now: Clock = Arc::new(move || clock.now());
+    let now: Clock = {
+        let clock = clock.clone();
+        Arc::new(move || clock.now())
+    };
     let live = Live::new(Arc::clone(&plan.routes), plan.source.clone(), plan.limits.clone(), plan.key.clone(), now);
     let intake = Intake::new(plan.queue);
     let layer = JourneyLayer::new(LayerParts {
         routes: Arc::clone(&plan.routes),
         intake: Arc::clone(&intake),
-        clock,
+        clock: clock.clone(),
         level: hint,
         within: plan.within,
     });
@@ -67,7 +70,7 @@ pub(crate) fn start(plan: Plan, hint: LevelFilter) -> Result<Started, SetupError
     let (level, warnings) = (plan.level, plan.warnings.clone());
     let mut parts = Parts::default();
     let worker = parts.start(plan, &live).and_then(|()| {
-        Worker::spawn(Arc::clone(&intake), Arc::clone(&live)).map_err(|error| Kind::Thread(error).into())
+        Worker::spawn(Arc::clone(&intake), Arc::clone(&live), clock.clone()).map_err(|error| Kind::Thread(error).into())
     });
     let worker = match worker {
         Ok(worker) => Arc::new(worker),

@@ -15,11 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use journey_core::{DropReason, Live};
+use journey_core::{DropReason, Live, Tracker};
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
-    intake::{Flushed, Intake, Message},
+    clock::ProcessClock,
+    intake::{Finish, Flushed, Intake, Message},
     layer::Hushed,
 };
 
@@ -58,13 +59,13 @@ impl Worker {
     /// # Errors
     ///
     /// The operating system refused a thread.
-    pub(crate) fn spawn(intake: Arc<Intake>, live: Arc<Live>) -> io::Result<Self> {
+    pub(crate) fn spawn(intake: Arc<Intake>, live: Arc<Live>, clock: ProcessClock) -> io::Result<Self> {
         let life = Arc::new(Life::default());
         let thread = thread::Builder::new().name("journey-tracker".to_owned()).spawn({
             let (intake, life) = (Arc::clone(&intake), Arc::clone(&life));
             move || {
                 intake.consumed_by(thread::current());
-                run(&intake, &live, &life);
+                run(&intake, &live, &clock, &life);
             }
         })?;
         // Known before the first offer, which may come before the thread runs at all.
@@ -123,15 +124,16 @@ impl Life {
     }
 }
 
-fn run(intake: &Intake, live: &Live, life: &Life) {
+fn run(intake: &Intake, live: &Live, clock: &ProcessClock, life: &Life) {
     // Our own layer does not look at this thread. A scoped `NoSubscriber` would hide it from every other layer too, but
     // one scoped subscriber anywhere makes each span and event of the whole process take tracing's slow path.
     let _hushed = Hushed::new();
     let mut park = SHORTEST_PARK;
     let mut next_tick = Instant::now() + TICK;
     while !life.stopping.load(Acquire) {
-        let taken = drain(intake, live, life, || life.stopping.load(Acquire));
+        let taken = drain(intake, live, clock, life, || life.stopping.load(Acquire));
         if Instant::now() >= next_tick {
+            clock.observe();
             guarded(life, || live.tick());
             next_tick = Instant::now() + TICK;
         }
@@ -139,10 +141,10 @@ fn run(intake: &Intake, live: &Live, life: &Life) {
         intake.park(park.min(next_tick.saturating_duration_since(Instant::now())));
     }
 
-    drain(intake, live, life, || life.given_up());
+    drain(intake, live, clock, life, || life.given_up());
     intake.close();
     // What came between the drain and the close.
-    drain(intake, live, life, || life.given_up());
+    drain(intake, live, clock, life, || life.given_up());
     intake.refuse_rest();
     guarded(life, || {
         intake.settle(live);
@@ -153,12 +155,12 @@ fn run(intake: &Intake, live: &Live, life: &Life) {
 }
 
 /// Takes batches until the queue is empty or it is time to leave; returns how many messages were taken.
-fn drain(intake: &Intake, live: &Live, life: &Life, leave: impl Fn() -> bool) -> usize {
+fn drain(intake: &Intake, live: &Live, clock: &ProcessClock, life: &Life, leave: impl Fn() -> bool) -> usize {
     let mut taken = 0;
     // Bounded by what waited at the start, so that a flood cannot keep the tracker from its ticks.
     let waiting = intake.len().max(BATCH);
     loop {
-        let batch = take_batch(intake, live, life);
+        let batch = take_batch(intake, live, clock, life);
         taken += batch;
         if batch < BATCH || taken >= waiting.next_multiple_of(BATCH) || leave() {
             return taken;
@@ -166,7 +168,7 @@ fn drain(intake: &Intake, live: &Live, life: &Life, leave: impl Fn() -> bool) ->
     }
 }
 
-fn take_batch(intake: &Intake, live: &Live, life: &Life) -> usize {
+fn take_batch(intake: &Intake, live: &Live, clock: &ProcessClock, life: &Life) -> usize {
     let mut flushes: Vec<Arc<Flushed>> = Vec::new();
     let taken = Cell::new(0);
     let in_hand = Cell::new(false);
@@ -176,18 +178,28 @@ fn take_batch(intake: &Intake, live: &Live, life: &Life) -> usize {
         if intake.len() == 0 {
             return;
         }
+        // Before anything is taken: what was read by then lies between two looks at the clock.
+        clock.observe();
+        let times = clock.times();
         live.write(|tracker, now| {
+            let sighting = |tracker: &mut Tracker, checkpoint| match checkpoint {
+                Ok(checkpoint) => {
+                    in_hand.set(true);
+                    // Counted by the tracker either way.
+                    let _ = tracker.record(checkpoint, now);
+                    in_hand.set(false);
+                }
+                Err(reason) => tracker.count_lost(reason, 1),
+            };
             while taken.get() < BATCH {
                 let Some(message) = intake.take() else { break };
                 taken.set(taken.get() + 1);
                 match message {
-                    Message::Checkpoint(checkpoint) => {
-                        in_hand.set(true);
-                        // Counted by the tracker either way.
-                        let _ = tracker.record(checkpoint, now);
-                        in_hand.set(false);
-                    }
-                    Message::Finish { id, route, status, reason } => {
+                    Message::Stage(record) => sighting(tracker, record.checkpoint(live.routes(), &times)),
+                    Message::Full(record) => sighting(tracker, record.checkpoint(live.routes(), &times)),
+                    Message::Checkpoint(checkpoint) => sighting(tracker, Ok(*checkpoint)),
+                    Message::Finish(finish) => {
+                        let Finish { id, route, status, reason } = *finish;
                         tracker.finish(&id, route, status, reason.as_deref(), now);
                     }
                     Message::Operation { name, nanos } => tracker.operation(&name, nanos, now),
@@ -231,7 +243,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::clock::ProcessClock;
 
     const SOON: Duration = Duration::from_secs(10);
 
@@ -243,7 +254,7 @@ mod tests {
 
     fn checkpoint(id: &str, stage: u16, at: i64) -> Message {
         let stage = StageRef { route: RouteIndex(0), stage: StageIndex(stage) };
-        Message::Checkpoint(Checkpoint::reached(CorrelationId::new(id).unwrap(), stage, at))
+        Message::Checkpoint(Box::new(Checkpoint::reached(CorrelationId::new(id).unwrap(), stage, at)))
     }
 
     fn dropped(live: &Live, reason: DropReason) -> u64 {
@@ -258,7 +269,7 @@ mod tests {
     #[test]
     fn what_was_offered_before_a_flush_is_in_the_tracker_after_it() {
         let (intake, live) = (Intake::new(1_024), live());
-        let worker = Worker::spawn(Arc::clone(&intake), Arc::clone(&live)).unwrap();
+        let worker = Worker::spawn(Arc::clone(&intake), Arc::clone(&live), ProcessClock::new()).unwrap();
         let now = live.now();
         for number in 0..500 {
             intake.offer(checkpoint(&format!("m{number}"), 4, now));
@@ -275,11 +286,12 @@ mod tests {
     #[test]
     fn an_explicit_end_stands_behind_the_checkpoints_before_it() {
         let (intake, live) = (Intake::new(64), live());
-        let worker = Worker::spawn(Arc::clone(&intake), Arc::clone(&live)).unwrap();
+        let worker = Worker::spawn(Arc::clone(&intake), Arc::clone(&live), ProcessClock::new()).unwrap();
         intake.offer(checkpoint("m", 1, live.now()));
         let id = CorrelationId::new("m").unwrap();
         let reason = Some("refused".into());
-        intake.offer(Message::Finish { id, route: RouteIndex(0), status: Status::Failed, reason });
+        let finish = Finish { id, route: RouteIndex(0), status: Status::Failed, reason };
+        intake.offer(Message::Finish(Box::new(finish)));
         assert!(worker.stop(SOON));
         assert_eq!(live.journey("m", None).unwrap().status, "failed");
     }
@@ -291,7 +303,7 @@ mod tests {
         for number in 0..10_000 {
             intake.offer(checkpoint(&format!("m{number}"), 4, now));
         }
-        let worker = Worker::spawn(Arc::clone(&intake), Arc::clone(&live)).unwrap();
+        let worker = Worker::spawn(Arc::clone(&intake), Arc::clone(&live), ProcessClock::new()).unwrap();
         assert!(worker.stop(SOON));
         assert!(worker.stop(SOON), "a second stop finds the same end");
         assert_eq!(recorded_and_offered(&live), (10_000, 10_000));
@@ -330,7 +342,7 @@ mod tests {
     fn a_panic_on_the_trackers_thread_does_not_end_it() {
         let (intake, live) = (Intake::new(64), live());
         live.add_sink(Arc::new(Panics));
-        let worker = Worker::spawn(Arc::clone(&intake), Arc::clone(&live)).unwrap();
+        let worker = Worker::spawn(Arc::clone(&intake), Arc::clone(&live), ProcessClock::new()).unwrap();
         let now = live.now();
         for stage in 0..12 {
             intake.offer(checkpoint("m", stage, now));
@@ -349,7 +361,7 @@ mod tests {
         let (intake, live) = (Intake::new(64), live());
         let sink = Arc::new(Hangs::default());
         live.add_sink(Arc::clone(&sink) as _);
-        let worker = Worker::spawn(Arc::clone(&intake), Arc::clone(&live)).unwrap();
+        let worker = Worker::spawn(Arc::clone(&intake), Arc::clone(&live), ProcessClock::new()).unwrap();
         for stage in 0..12 {
             intake.offer(checkpoint("m", stage, live.now()));
         }
@@ -367,7 +379,7 @@ mod tests {
     fn producers_that_outrun_the_tracker_lose_nothing_uncounted() {
         const EACH: u64 = 30_000;
         let (intake, live) = (Intake::new(512), live());
-        let worker = Worker::spawn(Arc::clone(&intake), Arc::clone(&live)).unwrap();
+        let worker = Worker::spawn(Arc::clone(&intake), Arc::clone(&live), ProcessClock::new()).unwrap();
         let now = live.now();
         thread::scope(|scope| {
             for producer in 0..2 {

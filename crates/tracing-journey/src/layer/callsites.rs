@@ -12,10 +12,17 @@ use journey_core::{Correlation, RouteIndex, Routes, StageRef, WithinKind};
 use parking_lot::Mutex;
 use tracing_core::{Level, Metadata};
 
-use super::fields::Role;
+use super::{
+    fields::{Named, Role},
+    state::State,
+};
+use crate::sighting::At;
 
-/// Half of a table is used: then the next one, four times as large, is made. Two thousand callsites are a large program.
-const FIRST_TABLE: usize = 4_096;
+/// Places of a table. Half of them are used: then the next table is made. Two thousand callsites are a large program.
+const TABLE: usize = 4_096;
+
+/// Places for foreign callsites. Where two meet, the later one is looked up in the table.
+const FOREIGN: usize = 4_096;
 
 /// Metadata is aligned to more than one byte, which leaves this bit of its address to say that it is of interest.
 const OF_INTEREST: usize = 1;
@@ -28,11 +35,17 @@ pub(crate) struct Callsites {
     rules: Rules,
     table: Table,
     inserting: Mutex<()>,
+    foreign: Arc<Foreign>,
 }
+
+/// The addresses of foreign callsites again, each at one place only, which makes the answer nearly always one load.
+pub(crate) struct Foreign(Box<[AtomicUsize; FOREIGN]>);
 
 /// A callsite of interest.
 #[derive(Debug)]
 pub(crate) struct Callsite {
+    /// Its number, for [`Callsites::numbered`].
+    pub(crate) number: u32,
     pub(crate) metadata: &'static Metadata<'static>,
     /// What each field is to us, by its index.
     pub(crate) roles: Box<[Role]>,
@@ -46,6 +59,8 @@ pub(crate) struct Callsite {
     pub(crate) within: Option<WithinKind>,
     /// The operation such a call is counted as: `db query`, the kind and the span's name.
     pub(crate) operation: Option<Arc<str>>,
+    /// What its spans are where their fields name neither stage nor route nor instant.
+    pub(crate) plain: State,
 }
 
 /// What makes a callsite interesting.
@@ -60,9 +75,11 @@ pub(crate) struct Rules {
 
 /// Open addressing without locks for readers: an address is published after its callsite is in place.
 struct Table {
+    /// The number of its first callsite.
+    base: usize,
     /// 0, the address of a foreign callsite, or that of one of interest with [`OF_INTEREST`] set.
-    addresses: Box<[AtomicUsize]>,
-    callsites: Box<[OnceLock<Box<Callsite>>]>,
+    addresses: Box<[AtomicUsize; TABLE]>,
+    callsites: Box<[OnceLock<Box<Callsite>>; TABLE]>,
     used: AtomicUsize,
     next: OnceLock<Box<Table>>,
 }
@@ -77,17 +94,31 @@ enum Known<'a> {
 impl Callsites {
     pub(crate) fn new(routes: Arc<Routes>, within: bool) -> Self {
         let root_span = routes.iter().any(|(_, route)| *route.correlation() == Correlation::RootSpan);
-        Self { rules: Rules { routes, within, root_span }, table: Table::new(FIRST_TABLE), inserting: Mutex::new(()) }
+        Self {
+            rules: Rules { routes, within, root_span },
+            table: Table::new(0),
+            inserting: Mutex::new(()),
+            foreign: Arc::default(),
+        }
     }
 
     /// The callsite, where it is of interest. A foreign one costs one look into a table.
-    #[inline]
     pub(crate) fn find(&self, metadata: &'static Metadata<'static>) -> Option<&Callsite> {
         match self.table.find(address(metadata)) {
             Known::Foreign => None,
             Known::OfInterest(callsite) => Some(callsite),
             Known::No => self.first_sight(metadata),
         }
+    }
+
+    /// Tells of nearly every foreign callsite.
+    pub(crate) fn foreign(&self) -> Arc<Foreign> {
+        Arc::clone(&self.foreign)
+    }
+
+    /// A callsite of interest by its number.
+    pub(crate) fn numbered(&self, number: u32) -> Option<&Callsite> {
+        self.table.numbered(number as usize)
     }
 
     /// Whether the filter lets it through: it is of interest, or it may be the root of a journey.
@@ -106,6 +137,9 @@ impl Callsites {
     #[inline(never)]
     fn first_sight(&self, metadata: &'static Metadata<'static>) -> Option<&Callsite> {
         let callsite = self.rules.of_interest(metadata).then(|| Box::new(self.rules.callsite(metadata)));
+        if callsite.is_none() {
+            self.foreign.add(metadata);
+        }
         // Two threads may meet a callsite at once: the first one in keeps its place.
         let _inserting = self.inserting.lock();
         match self.table.find(address(metadata)) {
@@ -113,6 +147,38 @@ impl Callsites {
             Known::Foreign => None,
             Known::No => self.table.insert(address(metadata), callsite),
         }
+    }
+}
+
+impl Foreign {
+    /// Whether it is known to be foreign. Where not, [`Callsites::find`] tells.
+    #[inline]
+    pub(crate) fn has(&self, metadata: &Metadata<'_>) -> bool {
+        self.place(metadata).load(Relaxed) == address(metadata)
+    }
+
+    fn add(&self, metadata: &'static Metadata<'static>) {
+        // The first one stays, also where several threads add.
+        let _ = self.place(metadata).compare_exchange(0, address(metadata), Relaxed, Relaxed);
+    }
+
+    #[inline]
+    fn place(&self, metadata: &Metadata<'_>) -> &AtomicUsize {
+        // Statics lie a hundred bytes or so apart.
+        &self.0[address(metadata) / 32 % FOREIGN]
+    }
+}
+
+impl Default for Foreign {
+    fn default() -> Self {
+        Self(places())
+    }
+}
+
+impl Callsite {
+    /// Whether its first id field is one of the route.
+    pub(crate) fn first_id_counts(&self, route: RouteIndex) -> bool {
+        self.id_routes.first().is_some_and(|routes| routes & (1 << route.0) != 0)
     }
 }
 
@@ -154,7 +220,12 @@ impl Rules {
             }
         }
         let operation = within.map(|kind| format!("{} {}", kind.as_str(), metadata.name()).into());
-        Callsite { metadata, roles, id_routes: id_routes.into(), stages: stages.into(), names_stage, within, operation }
+        let (id_routes, stages) = (id_routes.into(), stages.into());
+        let (number, plain) = (0, State::EMPTY);
+        let mut callsite =
+            Callsite { number, metadata, roles, id_routes, stages, names_stage, within, operation, plain };
+        callsite.plain = State::of(&callsite, Named::default(), At::Absent);
+        callsite
     }
 }
 
@@ -177,19 +248,13 @@ fn within_kind(metadata: &Metadata<'_>) -> Option<WithinKind> {
 }
 
 impl Table {
-    fn new(slots: usize) -> Self {
-        Self {
-            addresses: (0..slots).map(|_| AtomicUsize::new(0)).collect(),
-            callsites: (0..slots).map(|_| OnceLock::new()).collect(),
-            used: AtomicUsize::new(0),
-            next: OnceLock::new(),
-        }
+    fn new(base: usize) -> Self {
+        Self { base, addresses: places(), callsites: places(), used: AtomicUsize::new(0), next: OnceLock::new() }
     }
 
     #[inline]
     fn find(&self, address: usize) -> Known<'_> {
-        let mask = self.addresses.len() - 1;
-        let mut at = home(address) & mask;
+        let mut at = home(address);
         loop {
             // Half of the slots stay empty, so that this ends.
             match self.addresses[at].load(Acquire) {
@@ -198,22 +263,31 @@ impl Table {
                 found if found == address | OF_INTEREST => {
                     return self.callsites[at].get().map_or(Known::No, |callsite| Known::OfInterest(callsite));
                 }
-                _ => at = (at + 1) & mask,
+                _ => at = (at + 1) % TABLE,
             }
         }
     }
 
+    fn numbered(&self, number: usize) -> Option<&Callsite> {
+        match self.callsites.get(number - self.base) {
+            Some(callsite) => callsite.get().map(|callsite| &**callsite),
+            None => self.next.get()?.numbered(number),
+        }
+    }
+
     /// Called by one thread at a time, for an address that is not there; no callsite makes it a foreign one.
-    fn insert(&self, address: usize, callsite: Option<Box<Callsite>>) -> Option<&Callsite> {
-        if self.used.load(Relaxed) >= self.addresses.len() / 2 {
-            let next = self.next.get_or_init(|| Box::new(Self::new(self.addresses.len() * 4)));
+    fn insert(&self, address: usize, mut callsite: Option<Box<Callsite>>) -> Option<&Callsite> {
+        if self.used.load(Relaxed) >= TABLE / 2 {
+            let next = self.next.get_or_init(|| Box::new(Self::new(self.base + TABLE)));
             return next.insert(address, callsite);
         }
         self.used.fetch_add(1, Relaxed);
-        let mask = self.addresses.len() - 1;
-        let mut at = home(address) & mask;
+        let mut at = home(address);
         while self.addresses[at].load(Relaxed) != 0 {
-            at = (at + 1) & mask;
+            at = (at + 1) % TABLE;
+        }
+        if let Some(callsite) = &mut callsite {
+            callsite.number = (self.base + at) as u32;
         }
         let placed: Option<&Callsite> = callsite.map(|callsite| &**self.callsites[at].get_or_init(|| callsite));
         let mark = if placed.is_some() { OF_INTEREST } else { 0 };
@@ -221,6 +295,12 @@ impl Table {
         self.addresses[at].store(address | mark, Release);
         placed
     }
+}
+
+/// So many of something, made one after another: an array on the stack might not fit there.
+pub(super) fn places<T: Default, const N: usize>() -> Box<[T; N]> {
+    let places: Box<[T]> = (0..N).map(|_| T::default()).collect();
+    places.try_into().unwrap_or_else(|_| unreachable!("so many were made"))
 }
 
 #[inline]
@@ -231,7 +311,7 @@ fn address(metadata: &Metadata<'_>) -> usize {
 /// Statics lie a hundred bytes or so apart: the low bits say little, a multiplication spreads the rest.
 #[inline]
 fn home(address: usize) -> usize {
-    (((address as u64) >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize
+    (((address as u64) >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize % TABLE
 }
 
 impl std::fmt::Debug for Callsites {
@@ -253,17 +333,21 @@ mod tests {
     #[test]
     fn a_full_table_goes_on_in_the_next() {
         tracing::subscriber::with_default(tracing_subscriber::registry(), || {
-            let table = Table::new(8);
+            let table = Table::new(0);
             let address = |number: usize| (number + 1) * 64;
-            for number in 0..200 {
+            for number in 0..2 * TABLE {
                 let interesting = (number % 3 == 0).then(callsite);
-                assert_eq!(table.insert(address(number), interesting).is_some(), number % 3 == 0);
+                let placed = table.insert(address(number), interesting);
+                assert_eq!(placed.is_some(), number % 3 == 0);
+                if let Some(placed) = placed {
+                    assert!(std::ptr::eq(placed, table.numbered(placed.number as usize).unwrap()));
+                }
             }
-            for number in 0..200 {
+            for number in 0..2 * TABLE {
                 let found = table.find(address(number));
                 assert!(matches!(found, Known::OfInterest(_)) == (number % 3 == 0) && !matches!(found, Known::No));
             }
-            assert!(matches!(table.find(address(200)), Known::No));
+            assert!(matches!(table.find(address(2 * TABLE)), Known::No));
         });
     }
 

@@ -1,16 +1,18 @@
-//! What do the fields of a span or event say? Values are taken by field index, without an allocation for an id.
+//! What do the fields of a span or event say? Values are taken by field index, without an allocation for a short id.
 
-use std::fmt::{self, Debug, Write as _};
+use std::fmt::Debug;
 
 use journey_core::{
     CorrelationId, Resolution, RouteIndex, Routes, StageError, StageIndex, StageRef, instant_from_number, parse_instant,
 };
 use tracing_core::{Field, field::Visit};
 
-use super::callsites::Callsite;
+use super::{
+    callsites::Callsite,
+    text::{Content, TakenId, Text, Value},
+};
+use crate::sighting::At;
 
-/// The longest id and the `Some("…")` that a `Debug` value may put around it.
-const ID_TEXT: usize = journey_core::MAX_ID_BYTES + 8;
 /// The longest stage or route name that is looked up.
 const NAME_TEXT: usize = 128;
 /// As much of an error as a checkpoint keeps.
@@ -41,28 +43,25 @@ pub(crate) enum Role {
     StatusDescription,
 }
 
-/// Everything that a span's or event's fields said so far.
+/// Everything that a span's or event's fields said.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
-    pub(crate) ids: Ids,
+    /// What the first id field of the callsite said, which nearly always is all that is said about ids.
+    pub(crate) id: TakenId,
+    /// Ids of its other id fields.
+    pub(crate) more: Vec<Id>,
     pub(crate) named: Named,
     pub(crate) at: At,
     pub(crate) failure: Option<Box<Failure>>,
 }
 
-/// The correlation ids that a span has. Nearly always one for all routes; routes with fields of their own may make it more.
-#[derive(Debug, Default)]
-pub(crate) struct Ids {
-    first: Option<Id>,
-    more: Vec<Id>,
-}
-
+/// An id and the routes for which it counts.
 #[derive(Debug)]
-struct Id {
-    /// The routes for which it counts, one bit each.
-    routes: u64,
+pub(crate) struct Id {
+    /// One bit each.
+    pub(crate) routes: u64,
     /// `None` for a text that is no correlation id.
-    id: Option<CorrelationId>,
+    pub(crate) id: Option<CorrelationId>,
 }
 
 /// What `journey.stage` and `journey.name` said.
@@ -72,18 +71,6 @@ pub(crate) struct Named {
     pub(crate) route: Option<Option<RouteIndex>>,
     /// `journey.stage`: a stage, or `Some(None)` for one that no route has.
     pub(crate) stage: Option<Option<StageRef>>,
-}
-
-/// What `journey.at` said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum At {
-    /// Nothing.
-    #[default]
-    Absent,
-    /// An instant, unix nanoseconds, and how coarse it is.
-    Given(i64, Resolution),
-    /// Something that is no instant.
-    Unreadable,
 }
 
 /// What was said about a failure.
@@ -110,22 +97,6 @@ enum Name {
     Number(i128),
 }
 
-/// A value as `tracing` gives it.
-enum Value<'a> {
-    Text(&'a str),
-    Integer(i128),
-    Float(f64),
-    Flag(bool),
-    Debug(&'a dyn Debug),
-}
-
-/// Text on the stack. What does not fit is swallowed, because a `Display` that unwraps its result must not panic here.
-pub(crate) struct Text<const N: usize> {
-    bytes: [u8; N],
-    len: usize,
-    cut: bool,
-}
-
 impl Role {
     /// What a field of a stage's span or event is, apart from ids.
     pub(crate) fn of(name: &str) -> Self {
@@ -144,64 +115,36 @@ impl Role {
 }
 
 impl Fields {
-    /// Adds what was recorded later; the newer value stands.
-    pub(crate) fn merge(&mut self, newer: Self) {
-        self.ids.merge(newer.ids);
-        self.named.route = newer.named.route.or(self.named.route);
-        self.named.stage = newer.named.stage.or(self.named.stage);
-        if newer.at != At::Absent {
-            self.at = newer.at;
-        }
-        match (&mut self.failure, newer.failure) {
-            (Some(failure), Some(newer)) => failure.merge(*newer),
-            (failure @ None, newer) => *failure = newer,
-            (Some(_), None) => {}
-        }
-    }
-
-    /// The error of the attempt, where it failed.
-    pub(crate) fn into_error(self) -> Option<Box<StageError>> {
-        let failure = self.failure.filter(|failure| failure.failed)?;
-        let Failure { kind, journey_error, error, description, .. } = *failure;
-        let message = journey_error.or(error).or(description).unwrap_or_default();
-        Some(Box::new(StageError::new(kind.as_deref().unwrap_or("error"), &message)))
+    /// What is said about a route: `None` where nothing is, `Some(None)` where it is no correlation id.
+    pub(crate) fn id_for(&self, callsite: &Callsite, route: RouteIndex) -> Option<Option<CorrelationId>> {
+        let first = callsite.first_id_counts(route).then(|| self.id.clone().id()).flatten();
+        first.or_else(|| id_among(&self.more, route))
     }
 }
 
-impl Ids {
-    /// The id for a route: `None` where there is none, `Some(None)` where it is no correlation id.
-    pub(crate) fn get(&self, route: RouteIndex) -> Option<Option<&CorrelationId>> {
-        let counts = |id: &&Id| id.routes & (1_u64 << route.0) != 0;
-        let found = self.first.as_ref().filter(counts).or_else(|| self.more.iter().find(counts))?;
-        Some(found.id.as_ref())
-    }
+/// What ids say about a route: `None` where nothing is said, `Some(None)` where it is no correlation id.
+pub(crate) fn id_among(ids: &[Id], route: RouteIndex) -> Option<Option<CorrelationId>> {
+    ids.iter().find(|id| id.routes & (1 << route.0) != 0).map(|id| id.id.clone())
+}
 
-    /// The id for any route, as [`Ids::get`].
-    pub(crate) fn any(&self) -> Option<Option<&CorrelationId>> {
-        self.first.as_ref().map(|id| id.id.as_ref())
-    }
-
-    /// Sets the id for some routes.
-    pub(crate) fn set(&mut self, routes: u64, id: Option<CorrelationId>) {
-        match &mut self.first {
-            first @ None => *first = Some(Id { routes, id }),
-            Some(first) if first.routes == routes => first.id = id,
-            Some(_) => match self.more.iter_mut().find(|known| known.routes == routes) {
-                Some(known) => known.id = id,
-                None => self.more.push(Id { routes, id }),
-            },
-        }
-    }
-
-    fn merge(&mut self, newer: Self) {
-        for Id { routes, id } in newer.first.into_iter().chain(newer.more) {
-            self.set(routes, id);
-        }
+/// Sets the id of some routes.
+pub(crate) fn set_id(ids: &mut Vec<Id>, routes: u64, id: Option<CorrelationId>) {
+    match ids.iter_mut().find(|known| known.routes == routes) {
+        Some(known) => known.id = id,
+        None => ids.push(Id { routes, id }),
     }
 }
 
 impl Failure {
-    fn merge(&mut self, newer: Self) {
+    /// The error of the attempt, where it failed.
+    pub(crate) fn into_error(self) -> Option<Box<StageError>> {
+        let Self { failed, kind, journey_error, error, description } = self;
+        let message = journey_error.or(error).or(description).unwrap_or_default();
+        failed.then(|| Box::new(StageError::new(kind.as_deref().unwrap_or("error"), &message)))
+    }
+
+    /// Adds what was recorded later; the newer value stands.
+    pub(crate) fn merge(&mut self, newer: Self) {
         self.failed = newer.failed || self.failed;
         self.kind = newer.kind.or(self.kind.take());
         self.journey_error = newer.journey_error.or(self.journey_error.take());
@@ -216,15 +159,23 @@ impl<'a> Visitor<'a> {
     }
 
     /// What the fields said. `named_before` is what earlier records of the same span said.
-    pub(crate) fn finish(mut self, routes: &Routes, named_before: Named) -> Fields {
-        if let Some(name) = self.route {
+    #[inline]
+    pub(crate) fn finish(&mut self, routes: &Routes, named_before: Named) -> &mut Fields {
+        if self.route.is_some() || self.stage.is_some() {
+            self.resolve_names(routes, named_before);
+        }
+        &mut self.fields
+    }
+
+    #[cold]
+    fn resolve_names(&mut self, routes: &Routes, named_before: Named) {
+        if let Some(name) = &self.route {
             self.fields.named.route = Some(name.text().and_then(|name| routes.find(name)));
         }
-        if let Some(name) = self.stage {
+        if let Some(name) = &self.stage {
             let route = self.fields.named.route.or(named_before.route);
             self.fields.named.stage = Some(name.stage(routes, route));
         }
-        self.fields
     }
 
     #[inline]
@@ -233,26 +184,27 @@ impl<'a> Visitor<'a> {
         // filtered those out before, so that the index alone tells.
         match self.callsite.roles.get(field.index()) {
             None | Some(Role::None) => {}
-            Some(Role::Id(number)) => self.take_id(*number, value),
+            Some(Role::Id(number)) => self.take_id(*number, &value),
             Some(role) => self.take_other(*role, value),
         }
     }
 
-    fn take_id(&mut self, number: u8, value: Value<'_>) {
-        let routes = self.callsite.id_routes[usize::from(number)];
-        let id = match value {
-            // The most frequent form needs no formatting at all.
-            Value::Text(text) => CorrelationId::new(text).ok(),
-            value => {
-                let text = Text::<ID_TEXT>::of(&value);
-                match text.content() {
-                    Content::Nothing => return,
-                    Content::Cut => None,
-                    Content::Text(text) => CorrelationId::new(text).ok(),
-                }
-            }
-        };
-        self.fields.ids.set(routes, id);
+    #[inline]
+    fn take_id(&mut self, number: u8, value: &Value<'_>) {
+        if number == 0 {
+            self.fields.id.take(value);
+        } else {
+            self.take_further_id(number, value);
+        }
+    }
+
+    #[cold]
+    fn take_further_id(&mut self, number: u8, value: &Value<'_>) {
+        let mut taken = TakenId::Nothing;
+        taken.take(value);
+        if let Some(id) = taken.id() {
+            set_id(&mut self.fields.more, self.callsite.id_routes[usize::from(number)], id);
+        }
     }
 
     #[inline(never)]
@@ -261,7 +213,7 @@ impl<'a> Visitor<'a> {
             Role::None | Role::Id(_) => {}
             Role::Stage => self.stage = Some(Name::of(&value)),
             Role::RouteName => self.route = Some(Name::of(&value)),
-            Role::At => self.fields.at = At::of(&value),
+            Role::At => self.fields.at = instant_of(&value),
             Role::JourneyError | Role::Error => {
                 let flag = if let Value::Flag(flag) = value { Some(flag) } else { None };
                 let text = Text::<ERROR_TEXT>::of(&value);
@@ -379,34 +331,33 @@ impl Name {
     }
 }
 
-impl At {
-    fn of(value: &Value<'_>) -> Self {
-        let text = match value {
-            Value::Integer(number) => {
-                return i64::try_from(*number).map_or(Self::Unreadable, Self::of_number);
-            }
-            value => Text::<64>::of(value),
-        };
-        match text.content() {
-            Content::Nothing => Self::Absent,
-            Content::Cut => Self::Unreadable,
-            Content::Text(text) => match (text.parse::<i64>(), parse_instant(text)) {
-                (Ok(number), _) => Self::of_number(number),
-                (_, Ok(at)) => Self::Given(at, resolution_of(text)),
-                (_, Err(_)) => Self::Unreadable,
-            },
+/// What the value of `journey.at` says.
+fn instant_of(value: &Value<'_>) -> At {
+    let text = match value {
+        Value::Integer(number) => {
+            return i64::try_from(*number).map_or(At::Unreadable, instant_of_number);
         }
+        value => Text::<64>::of(value),
+    };
+    match text.content() {
+        Content::Nothing => At::Absent,
+        Content::Cut => At::Unreadable,
+        Content::Text(text) => match (text.parse::<i64>(), parse_instant(text)) {
+            (Ok(number), _) => instant_of_number(number),
+            (_, Ok(at)) => At::Given(at, resolution_of(text)),
+            (_, Err(_)) => At::Unreadable,
+        },
     }
+}
 
-    fn of_number(number: i64) -> Self {
-        // The unit is told by the size, as `instant_from_number` does.
-        let resolution = match number {
-            ..100_000_000_000 => Resolution::Second,
-            100_000_000_000..100_000_000_000_000 => Resolution::Millisecond,
-            _ => Resolution::Fine,
-        };
-        instant_from_number(number).map_or(Self::Unreadable, |at| Self::Given(at, resolution))
-    }
+fn instant_of_number(number: i64) -> At {
+    // The unit is told by the size, as `instant_from_number` does.
+    let resolution = match number {
+        ..100_000_000_000 => Resolution::Second,
+        100_000_000_000..100_000_000_000_000 => Resolution::Millisecond,
+        _ => Resolution::Fine,
+    };
+    instant_from_number(number).map_or(At::Unreadable, |at| At::Given(at, resolution))
 }
 
 /// How fine a written instant is, by its digits after the point.
@@ -416,76 +367,5 @@ fn resolution_of(text: &str) -> Resolution {
         0 => Resolution::Second,
         1..=3 => Resolution::Millisecond,
         _ => Resolution::Fine,
-    }
-}
-
-/// What a formatted value holds.
-enum Content<'a> {
-    /// No value: `None`.
-    Nothing,
-    /// More than fits.
-    Cut,
-    Text(&'a str),
-}
-
-impl<const N: usize> Text<N> {
-    pub(crate) const EMPTY: Self = Self { bytes: [0; N], len: 0, cut: false };
-
-    fn of(value: &Value<'_>) -> Self {
-        let mut text = Self::EMPTY;
-        // A value whose `Debug` reports an error is taken as far as it got.
-        let _ = match value {
-            Value::Text(value) => text.write_str(value),
-            Value::Integer(value) => write!(text, "{value}"),
-            Value::Float(value) => write!(text, "{value}"),
-            Value::Flag(value) => write!(text, "{value}"),
-            Value::Debug(value) => write!(text, "{value:?}"),
-        };
-        text
-    }
-
-    /// As much as fits.
-    pub(crate) fn as_str(&self) -> &str {
-        // Only whole characters are copied, so the check never fails.
-        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
-    }
-
-    /// The text without what `Debug` puts around an optional or quoted text, so that `?id`, `%id` and `id` are one id.
-    fn bare(&self) -> &str {
-        let text = self.as_str();
-        let text = text.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(text);
-        match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-            // With an escape or a quote inside, the quoted form is not the text: left as it is.
-            Some(inner) if !inner.contains(['\\', '"']) => inner,
-            _ => text,
-        }
-    }
-
-    fn is_nothing(&self) -> bool {
-        self.len == 0 || self.as_str() == "None"
-    }
-
-    fn content(&self) -> Content<'_> {
-        match self.as_str() {
-            _ if self.cut => Content::Cut,
-            "None" => Content::Nothing,
-            _ => Content::Text(self.bare()),
-        }
-    }
-}
-
-impl<const N: usize> fmt::Write for Text<N> {
-    #[inline]
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        // After a cut nothing more is taken, or pieces from behind it would follow.
-        if self.cut {
-            return Ok(());
-        }
-        let room = N - self.len;
-        self.cut = text.len() > room;
-        let whole = if self.cut { &text[..text.floor_char_boundary(room)] } else { text };
-        self.bytes[self.len..self.len + whole.len()].copy_from_slice(whole.as_bytes());
-        self.len += whole.len();
-        Ok(())
     }
 }

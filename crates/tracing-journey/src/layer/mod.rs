@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `callsites` | which callsites are our business? |
 //! | `fields` | what do the fields of a span say? |
+//! | `text` | what text does a value format itself as? |
 //! | `open_spans` | which spans of interest are open? |
+//! | `slot` | what is known of one open span? |
+//! | `state` | how is that packed into one word? |
 //! | `resolve` | which journey does a span belong to? |
 //! | `within` | how long did a stage wait for databases and other services? |
 //! | `otel` | what does OpenTelemetry call this span? |
@@ -18,8 +21,11 @@ mod open_spans;
 #[cfg(feature = "opentelemetry")]
 mod otel;
 mod resolve;
+mod slot;
+mod state;
 #[cfg(test)]
 mod tests;
+mod text;
 mod watched;
 mod within;
 
@@ -29,9 +35,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use journey_core::{
-    Checkpoint, ClockKind, CorrelationId, DropReason, InstantRule, Outcome, Resolution, Routes, StageRef,
-};
+#[cfg(feature = "opentelemetry")]
+use journey_core::IdWords;
+use journey_core::{CorrelationId, DropReason, Routes};
 use tracing_core::{
     Dispatch, Event, LevelFilter, Metadata, Subscriber,
     dispatcher::{self, WeakDispatch},
@@ -43,16 +49,20 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+pub(crate) use self::fields::Failure;
 use self::{
-    callsites::{Callsite, Callsites},
-    fields::{At, Fields, Named, Visitor},
-    open_spans::{Found, OpenSpan, OpenSpans, Passage, StageOf},
+    callsites::{Callsite, Callsites, Foreign},
+    fields::{Named, Visitor},
+    open_spans::{Found, OpenSpans},
+    slot::Opening,
+    state::{StageOf, State},
     watched::{Notes, Watched},
 };
 pub use self::{filter::JourneyFilter, resolve::current_correlation_id};
 use crate::{
     clock::ProcessClock,
     intake::{Intake, Message},
+    sighting::{At, FullRecord, Passage, StageRecord},
 };
 
 /// A `tracing-subscriber` Layer that turns stage spans into checkpoints.
@@ -86,6 +96,7 @@ pub(crate) struct LayerParts {
 }
 
 struct Inner {
+    foreign: Arc<Foreign>,
     callsites: Arc<Callsites>,
     spans: OpenSpans,
     notes: Notes,
@@ -109,14 +120,6 @@ thread_local! {
     static HUSHED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What is known when a sighting is turned into a checkpoint.
-struct Sighting {
-    stage: StageRef,
-    fields: Fields,
-    opened: i64,
-    passage: Passage,
-}
-
 impl JourneyLayer {
     pub(crate) fn new(parts: LayerParts) -> Self {
         Self::with_carrier(parts, None)
@@ -124,8 +127,10 @@ impl JourneyLayer {
 
     /// With a source of ids that come with a task rather than with a span, such as a message's headers.
     fn with_carrier(parts: LayerParts, carrier: Option<fn() -> Option<CorrelationId>>) -> Self {
+        let callsites = Arc::new(Callsites::new(Arc::clone(&parts.routes), parts.within));
         Self(Arc::new(Inner {
-            callsites: Arc::new(Callsites::new(Arc::clone(&parts.routes), parts.within)),
+            foreign: callsites.foreign(),
+            callsites,
             spans: OpenSpans::new(),
             notes: Notes::default(),
             parts,
@@ -163,115 +168,152 @@ impl JourneyLayer {
 
     // The paths of stages are out of line, so that the hooks stay small for everybody else's spans.
     #[inline(never)]
-    fn open(&self, callsite: &Callsite, attrs: &span::Attributes<'_>, id: &span::Id) {
+    fn open(&self, attrs: &span::Attributes<'_>, id: &span::Id) {
         let inner = &*self.0;
-        let mut span = OpenSpan::new(Some(callsite), inner.parts.clock.now());
+        let Some(callsite) = inner.callsites.find(attrs.metadata()) else { return };
+        let opened = inner.parts.clock.read();
         let Some(_hushed) = Hushed::unless_hushed() else { return };
         let mut visitor = Visitor::new(callsite);
         attrs.record(&mut visitor);
-        span.fields = visitor.finish(&inner.parts.routes, Named::default());
-        span.stage = stage_of(callsite, span.fields.named);
-        if let Some(carrier) = inner.carrier
-            && span.stage != StageOf::None
-        {
-            span.carried = carrier();
-        }
-        let is_stage = span.stage != StageOf::None;
-        if !inner.spans.insert(id.into_u64(), span) && is_stage {
+        let fields = visitor.finish(&inner.parts.routes, Named::default());
+        let state = match (fields.named, fields.at) {
+            (Named { route: None, stage: None }, At::Absent) => callsite.plain,
+            (named, at) => State::of(callsite, named, at),
+        };
+        let carried = inner.carrier.filter(|_| state.is_stage()).and_then(|carrier| carrier());
+        if !inner.spans.open(id.into_u64(), Opening { callsite, opened, state, fields, carried }) && state.is_stage() {
             inner.parts.intake.count_lost(DropReason::QueueFull, 1);
         }
     }
 
     #[inline(never)]
-    fn record(&self, found: &Found<'_>, values: &span::Record<'_>) {
+    fn record(&self, id: &span::Id, values: &span::Record<'_>) {
         let inner = &*self.0;
-        let known = found.span().as_ref().and_then(|span| Some((span.callsite?, span.fields.named)));
-        let Some((metadata, named)) = known else { return };
-        let Some(callsite) = inner.callsites.find(metadata) else { return };
+        let Some(slot) = inner.spans.find(id.into_u64()) else { return };
+        let Some(callsite) = slot.callsite(&inner.callsites) else { return };
         let Some(_hushed) = Hushed::unless_hushed() else { return };
         let mut visitor = Visitor::new(callsite);
         values.record(&mut visitor);
-        let newer = visitor.finish(&inner.parts.routes, named);
-        if let Some(span) = found.span().as_mut() {
-            span.fields.merge(newer);
-            span.stage = stage_of(callsite, span.fields.named);
+        let newer = visitor.finish(&inner.parts.routes, slot.state().named());
+        slot.record(id.into_u64(), callsite, newer);
+    }
+
+    #[inline(never)]
+    fn enter(&self, id: &span::Id) {
+        if let Some(slot) = self.0.spans.find(id.into_u64()) {
+            slot.enter(|| self.0.parts.clock.read());
         }
     }
 
     #[inline(never)]
-    fn close<S>(&self, found: &Found<'_>, id: &span::Id, ctx: &Context<'_, S>)
+    fn exit(&self, id: &span::Id) {
+        let Some(slot) = self.0.spans.find(id.into_u64()) else { return };
+        slot.exit(self.0.parts.clock.read());
+        #[cfg(feature = "opentelemetry")]
+        if self.0.otel.in_doubt() {
+            self.ask_for_context(&slot, id);
+        }
+    }
+
+    #[inline(never)]
+    fn close<S>(&self, id: &span::Id, ctx: &Context<'_, S>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let inner = &*self.0;
-        let Some((span, passage)) = inner.spans.remove(id.into_u64(), found) else { return };
-        let OpenSpan { callsite, opened, stage, fields, carried, call, within, context_seen } = span;
-        if let Some(kind) = call {
-            let nanos = u64::try_from(passage.last_exit.unwrap_or(opened).saturating_sub(opened)).unwrap_or(0);
+        let Some(found) = inner.spans.find(id.into_u64()) else { return };
+        let state = found.state();
+        if !state.is_plain() {
+            return self.close_other(&found, id, ctx);
+        }
+        let (short, passage, stage) = (found.short_id(), found.passage(), state.stage_ref());
+        inner.spans.close(id.into_u64(), &found);
+        // An OpenTelemetry processor is code of others: spans it makes are none of ours.
+        #[cfg(feature = "opentelemetry")]
+        let (trace, _hushed) = {
+            let hushed = Hushed::new();
+            let context = inner.otel.at_close(self.dispatch(), id, state.context_seen());
+            if let (Some(context), Some(journey)) = (&context, short.and_then(IdWords::id)) {
+                inner.otel.annotate(&inner.parts.routes, context, &journey, stage);
+            }
+            (context.map(|context| context.ids).unwrap_or_default(), hushed)
+        };
+        #[cfg(not(feature = "opentelemetry"))]
+        let trace = crate::sighting::TraceIds::default();
+        match short {
+            Some(id) => inner.parts.intake.offer(Message::Stage(StageRecord { id, passage, trace, stage })),
+            None => inner.parts.intake.count_lost(DropReason::Internal, 1),
+        }
+    }
+
+    /// The close of a span that is no stage, or one of which more is to be told.
+    #[inline(never)]
+    fn close_other<S>(&self, found: &Found<'_>, id: &span::Id, ctx: &Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let (inner, span) = (&*self.0, id.into_u64());
+        let (state, passage, at, callsite) =
+            (found.state(), found.passage(), found.at(), found.callsite(&inner.callsites));
+        let own = match state.stage() {
+            StageOf::Known(stage) => found.id_for(span, stage.route, &inner.callsites),
+            StageOf::None | StageOf::Unknown => None,
+        };
+        let cold = found.take_cold(span);
+        inner.spans.close(span, found);
+        if let Some(kind) = state.call() {
+            let nanos = inner.parts.clock.between(passage.opened, passage.end);
             let counted = within::add_to_stage(&inner.spans, ctx, id, kind, nanos);
-            let callsite = callsite.filter(|_| counted).and_then(|metadata| inner.callsites.find(metadata));
+            let callsite = callsite.filter(|_| counted);
             if let Some(name) = callsite.and_then(|callsite| callsite.operation.clone()) {
                 inner.parts.intake.offer(Message::Operation { name, nanos });
             }
         }
-        let stage = match stage {
+        let stage = match state.stage() {
             StageOf::None => return,
             StageOf::Unknown => return inner.parts.intake.count_lost(DropReason::UnknownStage, 1),
             StageOf::Known(stage) => stage,
         };
 
-        // An OpenTelemetry processor is code of others: spans it makes are none of ours.
         #[cfg(feature = "opentelemetry")]
         let (context, _hushed) = {
             let hushed = Hushed::new();
-            (inner.otel.at_close(self.dispatch(), id, context_seen), hushed)
+            (inner.otel.at_close(self.dispatch(), id, state.context_seen()), hushed)
         };
         #[cfg(feature = "opentelemetry")]
-        let trace_id = context.as_ref().map(|context| context.trace_id);
+        let trace = context.as_ref().map(|context| context.ids).unwrap_or_default();
         #[cfg(not(feature = "opentelemetry"))]
-        let (trace_id, _) = (None, context_seen);
+        let trace = crate::sighting::TraceIds::default();
 
-        let own = fields.ids.get(stage.route).map(|id| id.cloned().ok_or(DropReason::InvalidId));
-        let journey = own.unwrap_or_else(|| inner.around(ctx.span(id), stage.route, carried, trace_id));
+        let own = own.map(|id| id.ok_or(DropReason::InvalidId));
+        let journey = own.unwrap_or_else(|| inner.around(ctx.span(id), stage.route, cold.carried, trace));
         let journey = match journey {
             Ok(journey) => journey,
-            Err(reason) => {
-                if reason == DropReason::NoId {
-                    inner.notes.no_id(callsite);
-                }
-                return inner.parts.intake.count_lost(reason, 1);
-            }
+            Err(reason) => return self.count_lost(reason, callsite),
         };
-
         #[cfg(feature = "opentelemetry")]
         if let Some(context) = &context {
             inner.otel.annotate(&inner.parts.routes, context, &journey, stage);
         }
-        let Some(mut checkpoint) = inner.checkpoint(journey, Sighting { stage, fields, opened, passage }) else {
-            return;
-        };
-        checkpoint.within = within;
-        #[cfg(feature = "opentelemetry")]
-        if let Some(context) = context {
-            checkpoint.trace_id = context.trace_id;
-            checkpoint.span_id = context.span_id;
-        }
-        inner.parts.intake.offer(Message::Checkpoint(checkpoint));
+        let mut record = FullRecord { trace, at, within: cold.within, ..FullRecord::reached(journey, stage, passage) };
+        record.fail(cold.failure);
+        inner.parts.intake.offer(record.into());
     }
 
     #[inline(never)]
-    fn event<S>(&self, callsite: &Callsite, event: &Event<'_>, ctx: &Context<'_, S>)
+    fn event<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let inner = &*self.0;
-        let now = inner.parts.clock.now();
+        let Some(callsite) = inner.callsites.find(event.metadata()) else { return };
+        let now = inner.parts.clock.read();
         let Some(_hushed) = Hushed::unless_hushed() else { return };
         let mut visitor = Visitor::new(callsite);
         event.record(&mut visitor);
         let fields = visitor.finish(&inner.parts.routes, Named::default());
         if !callsite.names_stage {
-            return inner.failed_inside(event, ctx, fields);
+            return inner.failed_inside(event, ctx, fields.failure.take());
         }
         let stage = match fields.named.stage {
             // Declared on the callsite and not given a value: nothing is said.
@@ -279,72 +321,40 @@ impl JourneyLayer {
             Some(None) => return inner.parts.intake.count_lost(DropReason::UnknownStage, 1),
             Some(Some(stage)) => stage,
         };
-        let own = fields.ids.get(stage.route).map(|id| id.cloned().ok_or(DropReason::InvalidId));
+        let own = fields.id_for(callsite, stage.route).map(|id| id.ok_or(DropReason::InvalidId));
         let journey = own.unwrap_or_else(|| {
             let carried = inner.carrier.and_then(|carrier| carrier());
             inner.around_event(ctx.event_span(event), stage.route, carried)
         });
         match journey {
             Ok(journey) => {
-                let sighting = Sighting { stage, fields, opened: now, passage: Passage::default() };
-                if let Some(checkpoint) = inner.checkpoint(journey, sighting) {
-                    inner.parts.intake.offer(Message::Checkpoint(checkpoint));
-                }
+                let mut record = FullRecord { at: fields.at, ..FullRecord::reached(journey, stage, Passage::at(now)) };
+                record.fail(fields.failure.take());
+                inner.parts.intake.offer(record.into());
             }
-            Err(reason) => {
-                if reason == DropReason::NoId {
-                    inner.notes.no_id(Some(callsite.metadata));
-                }
-                inner.parts.intake.count_lost(reason, 1);
-            }
+            Err(reason) => self.count_lost(reason, Some(callsite)),
         }
+    }
+
+    fn count_lost(&self, reason: DropReason, callsite: Option<&Callsite>) {
+        if reason == DropReason::NoId {
+            self.0.notes.no_id(callsite.map(|callsite| callsite.metadata));
+        }
+        self.0.parts.intake.count_lost(reason, 1);
     }
 
     #[cfg(feature = "opentelemetry")]
     #[cold]
-    fn ask_for_context(&self, found: &Found<'_>, id: &span::Id) {
-        let is_stage = found.span().as_ref().is_some_and(|span| span.stage != StageOf::None);
-        if is_stage
-            && self.0.otel.has_context(self.dispatch(), id)
-            && let Some(span) = found.span().as_mut()
-        {
-            span.context_seen = true;
+    fn ask_for_context(&self, slot: &slot::Slot, id: &span::Id) {
+        if slot.state().is_stage() && self.0.otel.has_context(self.dispatch(), id) {
+            slot.context_was_seen();
         }
     }
 }
 
 impl Inner {
-    /// One whole record; `None` where it has no instant, which is counted.
-    fn checkpoint(&self, journey: CorrelationId, sighting: Sighting) -> Option<Checkpoint> {
-        let Sighting { stage, fields, opened, passage } = sighting;
-        let end = passage.last_exit.unwrap_or(opened);
-        // A stage that an open route learned has no rule of its own: it is reached at its end.
-        let rule =
-            self.parts.routes.get(stage.route).stage(stage.stage).map_or(InstantRule::End, |stage| stage.instant);
-        let (at, clock, resolution) = match (fields.at, rule) {
-            (At::Given(at, resolution), _) => (at, ClockKind::Platform, resolution),
-            (At::Absent, InstantRule::Open) => (opened, ClockKind::Process, Resolution::Fine),
-            (At::Absent, InstantRule::End) => (end, ClockKind::Process, Resolution::Fine),
-            (At::Unreadable, _) | (At::Absent, InstantRule::Explicit) => {
-                self.parts.intake.count_lost(DropReason::NoInstant, 1);
-                return None;
-            }
-        };
-        let error = fields.into_error();
-        let micros = |nanos: i64| u32::try_from(nanos.max(0) / 1_000).unwrap_or(u32::MAX);
-        Some(Checkpoint {
-            clock,
-            resolution,
-            outcome: if error.is_some() { Outcome::Failed } else { Outcome::Reached },
-            busy_us: micros(passage.busy),
-            idle_us: micros(end.saturating_sub(opened).saturating_sub(passage.busy)),
-            error,
-            ..Checkpoint::reached(journey, stage, at)
-        })
-    }
-
     /// The event that `#[instrument(err)]` emits: the attempt of the span it stands in failed, and of no other.
-    fn failed_inside<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, fields: Fields)
+    fn failed_inside<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, failure: Option<Box<Failure>>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
@@ -361,28 +371,9 @@ impl Inner {
             }
         };
         let Some(slot) = self.spans.find(id.into_u64()) else { return };
-        if let Some(span) = slot.span().as_mut()
-            && span.stage != StageOf::None
-        {
-            span.fields.merge(Fields { failure: fields.failure, ..Fields::default() });
-        };
-    }
-}
-
-fn stage_of(callsite: &Callsite, named: Named) -> StageOf {
-    match (named.stage, named.route) {
-        (Some(Some(stage)), _) => return StageOf::Known(stage),
-        (Some(None), _) => return StageOf::Unknown,
-        (None, _) => {}
-    }
-    match (&callsite.stages[..], named.route) {
-        ([], _) => StageOf::None,
-        (stages, Some(Some(route))) => {
-            stages.iter().find(|stage| stage.route == route).map_or(StageOf::Unknown, |stage| StageOf::Known(*stage))
+        if slot.state().is_stage() {
+            slot.add_failure(id.into_u64(), failure);
         }
-        ([stage], None) => StageOf::Known(*stage),
-        // A route that is not active, or none where several claim the name.
-        _ => StageOf::Unknown,
     }
 }
 
@@ -405,43 +396,45 @@ where
         Some(self.0.parts.level)
     }
 
+    #[inline]
     fn on_new_span(&self, attrs: &span::Attributes<'_>, id: &span::Id, _: Context<'_, S>) {
-        if let Some(callsite) = self.0.callsites.find(attrs.metadata()) {
-            self.open(callsite, attrs, id);
+        if !self.0.foreign.has(attrs.metadata()) {
+            self.open(attrs, id);
         }
     }
 
+    #[inline]
     fn on_record(&self, id: &span::Id, values: &span::Record<'_>, _: Context<'_, S>) {
-        if let Some(found) = self.0.spans.find(id.into_u64()) {
-            self.record(&found, values);
+        if self.0.spans.may_have(id.into_u64()) {
+            self.record(id, values);
         }
     }
 
+    #[inline]
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
-        if let Some(callsite) = self.0.callsites.find(event.metadata()) {
-            self.event(callsite, event, &ctx);
+        if !self.0.foreign.has(event.metadata()) {
+            self.event(event, &ctx);
         }
     }
 
+    #[inline]
     fn on_enter(&self, id: &span::Id, _: Context<'_, S>) {
-        if let Some(found) = self.0.spans.find(id.into_u64()) {
-            found.enter(|| self.0.parts.clock.now());
+        if self.0.spans.may_have(id.into_u64()) {
+            self.enter(id);
         }
     }
 
+    #[inline]
     fn on_exit(&self, id: &span::Id, _: Context<'_, S>) {
-        if let Some(found) = self.0.spans.find(id.into_u64()) {
-            found.exit(self.0.parts.clock.now());
-            #[cfg(feature = "opentelemetry")]
-            if self.0.otel.in_doubt() {
-                self.ask_for_context(&found, id);
-            }
+        if self.0.spans.may_have(id.into_u64()) {
+            self.exit(id);
         }
     }
 
+    #[inline]
     fn on_close(&self, id: span::Id, ctx: Context<'_, S>) {
-        if let Some(found) = self.0.spans.find(id.into_u64()) {
-            self.close(&found, &id, &ctx);
+        if self.0.spans.may_have(id.into_u64()) {
+            self.close(&id, &ctx);
         }
     }
 }

@@ -13,6 +13,8 @@ use opentelemetry::{Context, KeyValue, trace::TraceContextExt};
 use tracing_core::{Dispatch, span};
 use tracing_opentelemetry::get_otel_context;
 
+use crate::sighting::TraceIds;
+
 /// Spans that are asked for a context while they are open, to tell "no OpenTelemetry layer" from "wrong order".
 const MAX_QUESTIONS: u64 = 1_024;
 
@@ -38,8 +40,7 @@ struct StageAttributes {
 
 /// What OpenTelemetry calls a span.
 pub(crate) struct SpanContext {
-    pub(crate) trace_id: u128,
-    pub(crate) span_id: u64,
+    pub(crate) ids: TraceIds,
     context: Context,
 }
 
@@ -69,8 +70,7 @@ impl OtelLink {
         let span = context.span();
         let named = span.span_context();
         named.is_valid().then(|| SpanContext {
-            trace_id: u128::from_be_bytes(named.trace_id().to_bytes()),
-            span_id: u64::from_be_bytes(named.span_id().to_bytes()),
+            ids: TraceIds::new(named.trace_id().to_bytes(), named.span_id().to_bytes()),
             context: context.clone(),
         })
     }

@@ -13,8 +13,8 @@ use tracing_subscriber::{
     registry::{LookupSpan, SpanRef},
 };
 
-use super::{Inner, JourneyLayer, fields::Text, open_spans::OpenSpan};
-use crate::clock::process_number;
+use super::{Inner, JourneyLayer, text::Text};
+use crate::{clock::process_number, sighting::TraceIds};
 
 /// The correlation id of the current span, or of the nearest span around it that has one.
 ///
@@ -37,7 +37,7 @@ impl Inner {
         span: Option<SpanRef<'_, R>>,
         route: RouteIndex,
         carried: Option<CorrelationId>,
-        trace_id: Option<u128>,
+        trace: TraceIds,
     ) -> Result<CorrelationId, DropReason>
     where
         R: for<'a> LookupSpan<'a>,
@@ -56,7 +56,7 @@ impl Inner {
         if *self.parts.routes.get(route).correlation() != Correlation::RootSpan {
             return Err(DropReason::NoId);
         }
-        match trace_id {
+        match trace.trace_id() {
             Some(trace_id) => Ok(written(format_args!("{trace_id:032x}"))?),
             // The span itself may be the root: it is no longer in the table, and nobody asks for its id again.
             None if root == span.id() => generated(),
@@ -83,7 +83,7 @@ impl Inner {
             Some(span) if rooted && carried.is_none() && span.parent().is_none() => {
                 self.id_of_root(span.id().into_u64(), route)
             }
-            span => self.around(span, route, carried, None),
+            span => self.around(span, route, carried, TraceIds::default()),
         }
     }
 
@@ -98,18 +98,14 @@ impl Inner {
 
     /// The id that an open span has for any route: `Some(None)` where it is not taken as an id.
     fn any_id_on(&self, span: u64) -> Option<Option<CorrelationId>> {
-        let slot = self.spans.find(span)?;
-        let guard = slot.span();
-        guard.as_ref()?.fields.ids.any().map(|id| id.cloned())
+        self.spans.find(span)?.any_id(span)
     }
 
     /// The id that an open span has for a route.
     fn id_on(&self, span: u64, route: RouteIndex) -> Option<Result<CorrelationId, DropReason>> {
-        let slot = self.spans.find(span)?;
-        let guard = slot.span();
-        let id = guard.as_ref()?.fields.ids.get(route)?;
+        let id = self.spans.find(span)?.id_for(span, route, &self.callsites)?;
         // An id that cannot be taken is not replaced by one from further out, which would be another message's.
-        Some(id.cloned().ok_or(DropReason::InvalidId))
+        Some(id.ok_or(DropReason::InvalidId))
     }
 
     /// The generated id of an open root span; the first that asks makes it.
@@ -121,15 +117,12 @@ impl Inner {
         }
         let id = generated()?;
         let routes = 1_u64 << route.0;
-        if let Some(slot) = self.spans.find(root) {
-            if let Some(span) = slot.span().as_mut() {
-                span.fields.ids.set(routes, Some(id.clone()));
-            }
-        } else {
+        match self.spans.find(root) {
+            Some(slot) => slot.set_id(root, routes, Some(id.clone())),
             // A foreign span until now. It leaves the table when it closes, as all do.
-            let mut span = OpenSpan::new(None, 0);
-            span.fields.ids.set(routes, Some(id.clone()));
-            self.spans.insert(root, span);
+            None => {
+                self.spans.open_root(root, routes, id.clone());
+            }
         }
         Ok(id)
     }

@@ -67,7 +67,7 @@ impl OpenStages for Watched {
         let open = self.0.spans.stages().into_iter();
         open.filter_map(|(span, stage, since)| {
             let id = self.0.known_id(span, stage.route, registry)?;
-            Some(OpenStage { id, stage, since })
+            Some(OpenStage { id, stage, since: self.0.parts.clock.unix(since) })
         })
         .collect()
     }

@@ -39,7 +39,7 @@ impl Seen {
         let parts = LayerParts {
             routes: Arc::new(routes),
             intake: Arc::clone(&intake),
-            clock,
+            clock: clock.clone(),
             level: LevelFilter::INFO,
             within,
         };
@@ -57,8 +57,14 @@ impl Seen {
     fn checkpoints(&self) -> Vec<Checkpoint> {
         let mut checkpoints = Vec::new();
         while let Some(message) = self.intake.take() {
-            if let Message::Checkpoint(checkpoint) = message {
-                checkpoints.push(checkpoint);
+            let checkpoint = match message {
+                Message::Stage(record) => record.checkpoint(&self.inner.parts.routes, &self.clock.times()),
+                Message::Full(record) => record.checkpoint(&self.inner.parts.routes, &self.clock.times()),
+                _ => continue,
+            };
+            match checkpoint {
+                Ok(checkpoint) => checkpoints.push(checkpoint),
+                Err(reason) => self.intake.count_lost(reason, 1),
             }
         }
         checkpoints

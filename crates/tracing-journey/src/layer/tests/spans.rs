@@ -3,6 +3,7 @@
 use tracing::{Span, info_span};
 
 use super::{Seen, pass_time, record};
+use crate::clock::Reading;
 
 const MILLI: i64 = 1_000_000;
 
@@ -29,26 +30,27 @@ fn a_stage_is_named_by_id_name_timings_key_or_camel_case() {
 fn the_end_is_the_last_exit_and_the_start_is_the_open() {
     let mut instants = Vec::new();
     let (layer, seen) = Seen::layer(journey_core::Routes::default(), false, None);
-    let clock = seen.clock;
+    let clock = seen.clock.clone();
     tracing::subscriber::with_default(
         tracing_subscriber::layer::SubscriberExt::with(tracing_subscriber::registry(), layer),
         || {
             for name in ["event_published", "event_consumed"] {
-                instants.push(clock.now());
+                instants.push(clock.read());
                 let span = match name {
                     "event_published" => info_span!("event_published", correlation_id = "m"),
                     _ => info_span!("event_consumed", correlation_id = "m"),
                 };
-                instants.push(clock.now());
+                instants.push(clock.read());
                 pass_time();
                 span.in_scope(pass_time);
-                instants.push(clock.now());
+                instants.push(clock.read());
                 pass_time();
                 drop(span);
             }
         },
     );
     let [published, consumed] = &seen.checkpoints()[..] else { panic!("two stages") };
+    let instants: Vec<i64> = instants.into_iter().map(|reading| seen.clock.unix(reading)).collect();
     let [_, opened, left, before_open, after_open, _] = instants[..] else { panic!("six instants") };
     assert!(opened + MILLI < published.at && published.at <= left, "T2 counts its end: the last exit");
     assert!(before_open <= consumed.at && consumed.at <= after_open, "T3 counts its open");
@@ -60,27 +62,27 @@ fn the_end_is_the_last_exit_and_the_start_is_the_open() {
 fn a_span_that_is_never_entered_is_a_mark_at_its_open() {
     let seen = record(|| drop(info_span!("event_published", correlation_id = "m")));
     let mark = seen.only();
-    assert!(mark.at <= seen.clock.now() && (mark.busy_us, mark.idle_us) == (0, 0));
+    assert!(mark.at <= seen.clock.unix(seen.clock.read()) && (mark.busy_us, mark.idle_us) == (0, 0));
 }
 
 #[test]
 fn a_child_that_outlives_its_stage_does_not_move_its_end() {
-    let mut left = 0;
+    let mut left = Reading::NEVER;
     let (layer, seen) = Seen::layer(journey_core::Routes::default(), false, None);
-    let clock = seen.clock;
+    let clock = seen.clock.clone();
     tracing::subscriber::with_default(
         tracing_subscriber::layer::SubscriberExt::with(tracing_subscriber::registry(), layer),
         || {
             let stage = info_span!("db_stored", correlation_id = "m");
             let child = stage.in_scope(|| info_span!("background"));
-            left = clock.now();
+            left = clock.read();
             drop(stage);
             assert_eq!(seen.open_spans(), 1, "the child holds its stage open");
             pass_time();
             drop(child);
         },
     );
-    assert!(seen.only().at <= left);
+    assert!(seen.only().at <= seen.clock.unix(left));
     assert_eq!(seen.open_spans(), 0);
 }
 
