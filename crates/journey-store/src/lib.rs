@@ -14,6 +14,7 @@
 //! | `fixture` | an order of twelve steps as events, for tests and documentation |
 //! | `memory` | events in memory |
 //! | `merge` | what is known of a trace in one line? |
+//! | `place` | where is the store, in one word? |
 //! | `postgres` | events in PostgreSQL |
 //! | `query` | what is the shape of one trace, what failed, what was undone, what was decided? |
 //! | `reader` | the same questions to a store |
@@ -39,6 +40,7 @@ mod event;
 pub mod fixture;
 mod memory;
 mod merge;
+mod place;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod query;
@@ -69,6 +71,7 @@ pub use self::{
     event::{Event, EventStatus, InvalidEvent, MAX_EVENT_TYPE_BYTES, SpanId, TraceId},
     memory::MemoryStore,
     merge::{MAX_SUMMARY_TAG_BYTES, MAX_SUMMARY_TAGS, MAX_SUMMARY_TYPES},
+    place::{InvalidPlace, StorePlace},
     query::{
         Compensation, CompensationView, Compensations, CompensationsView, Decision, DecisionView, ErrorView,
         FailureView, Mark, Moment, Node, NodeKind, StepRef, StepView, TraceQuery, TraceTree, TraceView, TreeNode,
