@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
-use crate::store::{EventStore, StoreError, StoreErrorKind};
+use crate::store::{EventStore, StoreError};
 
 /// Where events are kept: a folder of SQLite files, or a PostgreSQL database.
 ///
@@ -73,7 +73,7 @@ impl StorePlace {
             Self::Postgres(_) => "postgres",
         };
         let message = format!("`{self}` cannot be opened: this program was built without the feature `{feature}`");
-        StoreError::new(StoreErrorKind::Unusable, message)
+        StoreError::new(crate::store::StoreErrorKind::Unusable, message)
     }
 }
 
