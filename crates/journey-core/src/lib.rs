@@ -53,7 +53,7 @@ pub use self::{
     histogram::{Histogram, HistogramBuckets},
     id::{CorrelationId, ID_WORDS, IdWords, InvalidId, MAX_ID_BYTES},
     journey::{CountedStage, Journey, LegQuality, LegValue, SegmentValue, Sighting, StageState, Status},
-    live::{Clock, FinishedSink, Live, OpenStage, OpenStages, ReportSource},
+    live::{CheckpointSink, Clock, FinishedSink, Live, OpenStage, OpenStages, ReportSource},
     metrics::{Exemplar, MetricsSnapshot, Series},
     platform::{PlatformTime, PlatformTimeError},
     route::{
@@ -64,6 +64,6 @@ pub use self::{
     time::{InvalidInstant, instant_from_number, parse_duration, parse_instant, rfc3339},
     timings::Timings,
     trace_id::{SpanIdSeed, TraceIdKey, root_span_id, span_id_for_leg},
-    tracker::{Limits, ListQuery, SummaryParts, Tracker},
+    tracker::{Limits, ListQuery, Recorded, SummaryParts, Tracker},
     window::Window,
 };

@@ -1,6 +1,9 @@
 //! One writer and many readers around a tracker.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -13,7 +16,7 @@ use crate::{
     routes::{RouteIndex, Routes, StageRef},
     time::{millis, rfc3339},
     trace_id::TraceIdKey,
-    tracker::{Limits, ListQuery, Tracker},
+    tracker::{Limits, ListQuery, Recorded, Tracker},
     view::{InProgressView, JourneyView, ListView, SelfView, SummaryView},
     window::Window,
 };
@@ -30,6 +33,13 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 pub trait FinishedSink: Send + Sync {
     /// Takes a finished journey and says whether it will be exported. Runs on the tracker's thread: it must not wait.
     fn finished(&self, journey: &Journey) -> bool;
+}
+
+/// Somebody who wants every checkpoint that became part of a journey, such as a store of events.
+pub trait CheckpointSink: Send + Sync {
+    /// Takes the checkpoints of one write, in the order in which they were recorded. Runs on the tracker's thread, without
+    /// its lock and before [`FinishedSink::finished`] of journeys that they ended: it must not wait.
+    fn recorded(&self, recorded: Vec<Recorded>);
 }
 
 /// A stage span that is open now.
@@ -72,6 +82,7 @@ pub struct Live {
     limits: Limits,
     key: TraceIdKey,
     sinks: RwLock<Arc<[Arc<dyn FinishedSink>]>>,
+    recorder: OnceLock<Arc<dyn CheckpointSink>>,
     /// Journeys that were handed out.
     used: Mutex<Vec<Journey>>,
     parts: RwLock<BTreeMap<String, Arc<dyn ReportSource>>>,
@@ -92,6 +103,7 @@ impl Live {
             limits,
             key,
             sinks: RwLock::default(),
+            recorder: OnceLock::new(),
             used: Mutex::default(),
             parts: RwLock::default(),
             open_stages: RwLock::default(),
@@ -134,6 +146,11 @@ impl Live {
         *sinks = sinks.iter().cloned().chain([sink]).collect();
     }
 
+    /// Sets who wants every checkpoint from now on. There is one at most: `false` where there was one already.
+    pub fn set_checkpoint_sink(&self, sink: Arc<dyn CheckpointSink>) -> bool {
+        self.recorder.set(sink).is_ok()
+    }
+
     /// Adds or replaces a part that reports on itself.
     pub fn add_part(&self, name: &str, part: Arc<dyn ReportSource>) {
         self.parts.write().insert(name.to_owned(), part);
@@ -150,14 +167,20 @@ impl Live {
         let mut finished = std::mem::take(&mut *self.used.lock());
         let mut tracker = self.tracker.lock();
         tracker.collect_events(self.feed.wanted());
+        let recorder = self.recorder.get();
+        tracker.collect_recorded(recorder.is_some());
         let result = work(&mut tracker, now);
         let events = tracker.take_events();
+        let recorded = tracker.take_recorded();
         tracker.exchange_finished(&mut finished);
         // A writer that is never idle would take the lock again before a waiting reader wakes up.
         MutexGuard::unlock_fair(tracker);
 
         if !events.is_empty() {
             self.feed.publish(events);
+        }
+        if let (Some(recorder), false) = (recorder, recorded.is_empty()) {
+            recorder.recorded(recorded);
         }
         if !finished.is_empty() {
             self.hand_out(&finished, now);
@@ -229,6 +252,11 @@ impl Live {
     fn open_stages(&self) -> Vec<OpenStage> {
         let source = self.open_stages.read().clone();
         source.map(|source| source.open_stages()).unwrap_or_default()
+    }
+
+    /// Which journey of an id is the newest, counted from 1; 1 where none is known.
+    pub fn generation(&self, route: RouteIndex, id: &CorrelationId) -> u32 {
+        self.tracker.lock().generation(route, id)
     }
 
     /// Journeys that fit a query.

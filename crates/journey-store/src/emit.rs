@@ -37,7 +37,7 @@ use crate::{
     redact::{Cleaned, Redaction},
     store::EventStore,
     stream::TraceStream,
-    writer::{LONGEST_GRACE, Reply, Shared, WriterStats},
+    writer::{LONGEST_GRACE, LossReason, Reply, Shared, WriterStats},
 };
 
 /// Emits events: numbers them, takes secrets out, and hands them to a thread that puts them into a store.
@@ -111,6 +111,15 @@ impl Emitter {
         match self.offer(event.into(), Some(reply)) {
             Ok(()) => Emit::waiting(answer),
             Err(error) => Emit::failed(error),
+        }
+    }
+
+    /// Counts events that could not even be given to it, as lost for this reason: they have numbers, and are missing from
+    /// the store with a cause.
+    pub fn count_lost(&self, count: u64, reason: LossReason) {
+        match self.forked() {
+            Some(forked) => (0..count).for_each(|_| drop(forked.refuse())),
+            None => self.handle.shared.count_lost(count, reason),
         }
     }
 

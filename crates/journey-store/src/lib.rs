@@ -71,7 +71,7 @@ pub use self::{
     event::{Event, EventStatus, InvalidEvent, MAX_EVENT_TYPE_BYTES, SpanId, TraceId},
     memory::MemoryStore,
     merge::{MAX_SUMMARY_TAG_BYTES, MAX_SUMMARY_TAGS, MAX_SUMMARY_TYPES},
-    place::{InvalidPlace, StorePlace},
+    place::{InvalidPlace, StoreOptions, StorePlace},
     query::{
         Compensation, CompensationView, Compensations, CompensationsView, Decision, DecisionView, ErrorView,
         FailureView, Mark, Moment, Node, NodeKind, StepRef, StepView, TraceQuery, TraceTree, TraceView, TreeNode,

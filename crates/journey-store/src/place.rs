@@ -23,33 +23,52 @@ pub enum StorePlace {
     Postgres(String),
 }
 
+/// How a store is kept, as far as it is not by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Events that are older than this are refused, and dropped in time; 90 days if not given.
+    pub retention: Option<Duration>,
+    /// Whether what was stored survives a loss of power; if not given, not in SQLite, and in PostgreSQL.
+    pub power_loss: Option<bool>,
+}
+
 /// Why a text names no place; it never holds the text where that may have a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidPlace(String);
 
 impl StorePlace {
-    /// Opens it for one process to write and for reading; events older than `retention` are refused, 90 days if not given.
+    /// Opens it for one process to write and for reading.
     ///
     /// # Errors
     ///
     /// As [`SqliteStore::open`](crate::SqliteStore::open) and `PostgresStore::open`; and `Unusable` where this program was
     /// built without that kind of store.
-    pub fn open(&self, retention: Option<Duration>) -> Result<Arc<dyn EventStore>, StoreError> {
+    pub fn open(&self, options: &StoreOptions) -> Result<Arc<dyn EventStore>, StoreError> {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(folder) => {
                 let mut config = crate::SqliteConfig::new(folder);
-                config.retention = retention.unwrap_or(config.retention);
+                config.retention = options.retention.unwrap_or(config.retention);
+                config.durability = match options.power_loss {
+                    Some(true) => crate::Durability::PowerLoss,
+                    Some(false) => crate::Durability::Normal,
+                    None => config.durability,
+                };
                 Ok(Arc::new(crate::SqliteStore::open(config)?))
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(url) => {
                 let mut config = crate::PostgresConfig::new(url);
-                config.retention = retention.unwrap_or(config.retention);
+                config.retention = options.retention.unwrap_or(config.retention);
+                config.durability = match options.power_loss {
+                    Some(true) => crate::PostgresDurability::PowerLoss,
+                    Some(false) => crate::PostgresDurability::Normal,
+                    None => config.durability,
+                };
                 Ok(Arc::new(crate::PostgresStore::open(&config)?))
             }
             #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
-            _ => Err(self.left_out(retention)),
+            _ => Err(self.left_out(options)),
         }
     }
 
@@ -62,12 +81,12 @@ impl StorePlace {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(folder) => Ok(Arc::new(crate::SqliteStore::open_read_only(folder)?)),
-            _ => self.open(None),
+            _ => self.open(&StoreOptions::default()),
         }
     }
 
     #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
-    fn left_out(&self, _retention: Option<Duration>) -> StoreError {
+    fn left_out(&self, _options: &StoreOptions) -> StoreError {
         let feature = match self {
             Self::Sqlite(_) => "sqlite",
             Self::Postgres(_) => "postgres",
@@ -81,7 +100,8 @@ impl FromStr for StorePlace {
     type Err = InvalidPlace;
 
     fn from_str(text: &str) -> Result<Self, InvalidPlace> {
-        const EXAMPLE: &str = "try a folder such as `journey-events`, or `postgresql://user:password@host:5432/database`";
+        const EXAMPLE: &str =
+            "try a folder such as `journey-events`, or `postgresql://user:password@host:5432/database`";
         let text = text.trim();
         if text.is_empty() {
             return Err(InvalidPlace(format!("the place of the store is empty ({EXAMPLE})")));

@@ -178,6 +178,15 @@ impl Builder {
         self
     }
 
+    /// Stores what happens in this folder, or PostgreSQL database: every checkpoint, every end of a journey, and `tracing`
+    /// events with a field `event_type`. Default: `JOURNEY_STORE`, else nothing is stored.
+    ///
+    /// Needs the cargo feature `store`; a database needs `postgres`. [`JourneyHandle::events`] emits further events.
+    pub fn store(mut self, place: impl Into<String>) -> Self {
+        self.asked.store = Some(place.into());
+        self
+    }
+
     /// Sets the key behind the trace ids of exported journeys: the same in all processes that export parts of one
     /// journey. Default: a key that everybody knows.
     pub fn trace_id_key(mut self, key: TraceIdKey) -> Self {

@@ -29,6 +29,12 @@ pub(crate) enum Kind {
     /// The debug endpoint is configured in a way that cannot work.
     #[cfg(feature = "http")]
     HttpConfig(journey_http::HttpError),
+    /// The store of events could not be opened: where, and why.
+    #[cfg(feature = "store")]
+    Store(String, journey_store::StoreError),
+    /// The way into the store could not be started.
+    #[cfg(feature = "store")]
+    Emitter(journey_store::StartError),
     /// The exporter could not be set up.
     #[cfg(feature = "otlp")]
     Export(journey_otlp::ConfigError),
@@ -60,6 +66,8 @@ impl SetupError {
             Kind::HttpConfig(_) => true,
             #[cfg(feature = "http")]
             Kind::Http(_) => false,
+            #[cfg(feature = "store")]
+            Kind::Store(..) | Kind::Emitter(_) => false,
             #[cfg(feature = "otlp")]
             Kind::Export(_) => true,
         }
@@ -108,6 +116,10 @@ impl fmt::Display for SetupError {
             Kind::Http(error) => write!(f, "{error}; `JOURNEY_HTTP_ADDR=off` starts none"),
             #[cfg(feature = "http")]
             Kind::HttpConfig(error) => write!(f, "{error}"),
+            #[cfg(feature = "store")]
+            Kind::Store(place, error) => write!(f, "the store of events `{place}` cannot be opened: {error}"),
+            #[cfg(feature = "store")]
+            Kind::Emitter(error) => write!(f, "{error}"),
             #[cfg(feature = "otlp")]
             Kind::Export(error) => write!(f, "{error}"),
         }
@@ -134,6 +146,8 @@ impl Error for SetupError {
             // Their own message is shown above, so only what is behind it is a cause.
             #[cfg(feature = "http")]
             Kind::Http(error) | Kind::HttpConfig(error) => error.source(),
+            #[cfg(feature = "store")]
+            Kind::Emitter(error) => error.source(),
             #[cfg(feature = "otlp")]
             Kind::Export(error) => error.source(),
             _ => None,

@@ -62,6 +62,10 @@ pub struct Report {
     pub dropped: u64,
     /// Journeys still open: they are not exported.
     pub open: u64,
+    /// Events that are in the store; 0 where nothing is stored.
+    pub stored: u64,
+    /// Events that should have been stored and were not.
+    pub unstored: u64,
 }
 
 /// Operation names seen before.
@@ -129,6 +133,21 @@ impl JourneyHandle {
         self.0.parts.http_addr()
     }
 
+    /// The way into the store, to emit events that no span tells; `None` where nothing is stored.
+    #[cfg(feature = "store")]
+    pub fn events(&self) -> Option<&journey_store::Emitter> {
+        self.0.parts.events.as_ref().map(|events| &events.emitter)
+    }
+
+    /// Waits until everything that was offered and emitted before is in the tracker and in the store; `false` where that
+    /// takes longer, or the store does not take it. Finished journeys that wait for late checkpoints are not among it.
+    #[cfg(feature = "store")]
+    pub fn flush_events(&self, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        let left = || until.saturating_duration_since(Instant::now());
+        self.flush(left()) && self.0.parts.events.as_ref().is_none_or(|events| events.flush(left()))
+    }
+
     /// The health checks that `/health` of the debug endpoint shows, to register components and resources.
     #[cfg(feature = "http")]
     pub fn health(&self) -> &Arc<journey_http::Health> {
@@ -169,7 +188,7 @@ impl JourneyHandle {
         let inner = Arc::clone(&self.0);
         let body = move || {
             // Nobody may listen any more.
-            let _ = sender.send(inner.count(0, 0));
+            let _ = sender.send(inner.count((0, 0), (0, 0)));
         };
         let asked = std::thread::Builder::new().name("journey-shutdown".to_owned()).spawn(body);
         asked.ok().and_then(|_| receiver.recv_timeout(COUNT_SLACK).ok()).unwrap_or_default()
@@ -199,7 +218,7 @@ impl JourneyHandle {
 impl Inner {
     fn shut_down(&self, until: Instant) -> Report {
         let left = || until.saturating_duration_since(Instant::now());
-        let Some(_first) = self.shutdown.try_lock_for(left()) else { return self.count(0, 0) };
+        let Some(_first) = self.shutdown.try_lock_for(left()) else { return self.count((0, 0), (0, 0)) };
         if let Some(report) = self.report.get() {
             return *report;
         }
@@ -208,19 +227,23 @@ impl Inner {
         self.intake.settle(&self.live);
         // Journeys that still wait for checkpoints on their way: nothing comes any more.
         self.live.settle();
-        let (exported, lost) = self.parts.shut_down_export(left());
-        let report = self.count(exported, lost);
+        // Side by side: neither a store nor a collector that hangs takes the time of the other.
+        let (exported, stored) = std::thread::scope(|scope| {
+            let stored = scope.spawn(|| self.parts.shut_down_events(left()));
+            (self.parts.shut_down_export(left()), stored.join().unwrap_or_default())
+        });
+        let report = self.count(exported, stored);
         self.parts.shut_down_http(left());
         self.closed.store(true, Ordering::Release);
         *self.report.get_or_init(|| report)
     }
 
-    fn count(&self, exported: u64, lost: u64) -> Report {
+    fn count(&self, (exported, lost): (u64, u64), (stored, unstored): (u64, u64)) -> Report {
         // Read, not written: a write would call the sinks, one of which may be what hangs.
         let metrics = self.live.metrics();
         let open = metrics.active.iter().map(|(_, journeys)| journeys).sum();
         let dropped = metrics.accounting.dropped_total() + lost;
-        Report { recorded: metrics.accounting.recorded, exported, dropped, open }
+        Report { recorded: metrics.accounting.recorded, exported, dropped, open, stored, unstored }
     }
 }
 
@@ -247,7 +270,14 @@ impl fmt::Debug for JourneyHandle {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { recorded, exported, dropped, open } = self;
-        write!(f, "{recorded} checkpoints recorded, {exported} journeys exported, {dropped} dropped, {open} still open")
+        let Self { recorded, exported, dropped, open, stored, unstored } = self;
+        write!(
+            f,
+            "{recorded} checkpoints recorded, {exported} journeys exported, {dropped} dropped, {open} still open"
+        )?;
+        if stored + unstored > 0 {
+            write!(f, "; {stored} events stored, {unstored} not")?;
+        }
+        Ok(())
     }
 }

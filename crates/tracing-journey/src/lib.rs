@@ -48,6 +48,8 @@ mod clock;
 mod config;
 mod direct;
 mod error;
+#[cfg(feature = "store")]
+mod events;
 mod flow;
 mod handle;
 mod install;
@@ -78,6 +80,8 @@ pub use journey_core::{
 pub use journey_http;
 #[cfg(feature = "otlp")]
 pub use journey_otlp;
+#[cfg(feature = "store")]
+pub use journey_store;
 #[cfg(feature = "opentelemetry")]
 pub use {opentelemetry, tracing_opentelemetry};
 

@@ -22,6 +22,8 @@ pub(crate) struct Parts {
     pub(crate) health: Arc<journey_http::Health>,
     #[cfg(feature = "otlp")]
     pub(crate) export: Option<Arc<journey_otlp::OtlpExporter>>,
+    #[cfg(feature = "store")]
+    pub(crate) events: Option<Arc<crate::events::Events>>,
 }
 
 /// How long a part that has nothing to do may take to end.
@@ -32,7 +34,12 @@ impl Parts {
     #[cfg_attr(not(any(feature = "http", feature = "otlp")), expect(unused_variables, clippy::unnecessary_wraps))]
     pub(crate) fn start(&mut self, plan: Plan, live: &Arc<Live>) -> Result<(), SetupError> {
         #[cfg(feature = "http")]
-        if let Some(config) = plan.http {
+        if let Some(mut config) = plan.http {
+            #[cfg(feature = "store")]
+            if let Some(events) = &self.events {
+                let stored = journey_http::StoredEvents::new(Arc::clone(&events.store));
+                config.store = Some(stored.with_emitter(events.emitter.clone()));
+            }
             self.start_http(live, config)?;
         }
         #[cfg(feature = "otlp")]
@@ -44,6 +51,7 @@ impl Parts {
 
     /// Ends what was started in vain.
     pub(crate) fn undo(&self) {
+        self.shut_down_events(UNDO);
         self.shut_down_export(UNDO);
         self.shut_down_http(UNDO);
     }
@@ -86,6 +94,16 @@ impl Parts {
         if let Some(exporter) = &self.export {
             let report = exporter.shutdown(deadline);
             return (report.exported, report.dropped + report.failed);
+        }
+        let _ = deadline;
+        (0, 0)
+    }
+
+    /// Stores what is left; returns how many events were stored and how many were lost, since start.
+    pub(crate) fn shut_down_events(&self, deadline: Duration) -> (u64, u64) {
+        #[cfg(feature = "store")]
+        if let Some(events) = &self.events {
+            return events.shut_down(deadline);
         }
         let _ = deadline;
         (0, 0)

@@ -40,6 +40,7 @@ pub(crate) struct Asked {
     pub(crate) http: Option<Option<SocketAddr>>,
     pub(crate) http_token: Option<String>,
     pub(crate) trace_id_key: Option<TraceIdKey>,
+    pub(crate) store: Option<String>,
 }
 
 /// What will be done: everything is read, named and checked.
@@ -63,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) http: Option<journey_http::HttpConfig>,
     #[cfg(feature = "otlp")]
     pub(crate) export: Option<journey_otlp::OtlpConfig>,
+    #[cfg(feature = "store")]
+    pub(crate) events: Option<crate::events::EventsPlan>,
     /// What is suspicious, but no reason to stop.
     pub(crate) warnings: Vec<String>,
 }
@@ -71,6 +74,7 @@ impl Plan {
     pub(crate) fn resolve(asked: Asked) -> Result<Self, SetupError> {
         let environment = asked.environment.clone().unwrap_or_else(Environment::of_process);
         let config = Config::read(environment)?;
+        check_features(&asked, &config)?;
         let limits = limits(&asked, &config)?;
         let source = source(&asked, &config);
         let key = match asked.trace_id_key.clone() {
@@ -98,11 +102,34 @@ impl Plan {
             http: http(&asked, &config)?,
             #[cfg(feature = "otlp")]
             export: export(asked.export.as_deref(), &config)?,
+            #[cfg(feature = "store")]
+            events: crate::events::EventsPlan::resolve(&asked, &config)?,
             warnings: config.unknown(),
             routes: Arc::new(routes(asked, &config)?),
         };
         Ok(plan)
     }
+}
+
+/// Events that somebody wants to keep must not be dropped in silence because a feature is off.
+fn check_features(asked: &Asked, config: &Config) -> Result<(), SetupError> {
+    let store = ["JOURNEY_STORE", "JOURNEY_STORE_FILE"].into_iter().find(|name| config.get(name).is_some());
+    let live = ["JOURNEY_LIVE", "JOURNEY_LIVE_FILE"].into_iter().find(|name| config.get(name).is_some());
+    let store = store.or(asked.store.as_ref().map(|_| "store"));
+    for (named, feature, is_on) in [(store, "store", cfg!(feature = "store")), (live, "live", cfg!(feature = "live"))] {
+        if let (Some(name), false) = (named, is_on) {
+            let sentence = format!(
+                "`{name}` is set, and this program was built without it (turn on the cargo feature `{feature}` of \
+                 tracing-journey)"
+            );
+            return Err(Kind::Settings(sentence).into());
+        }
+    }
+    if live.is_some() && store.is_none() {
+        let sentence = "`JOURNEY_LIVE` is set without a store (set `JOURNEY_STORE` too, such as `journey-events`)";
+        return Err(Kind::Settings(sentence.to_owned()).into());
+    }
+    Ok(())
 }
 
 fn limits(asked: &Asked, config: &Config) -> Result<Limits, SetupError> {

@@ -41,7 +41,10 @@ pub(crate) fn publish(handle: &JourneyHandle) {
 }
 
 /// Starts everything, or nothing. `hint` is the level that the layer asks the subscriber for.
-pub(crate) fn start(plan: Plan, hint: LevelFilter) -> Result<Started, SetupError> {
+pub(crate) fn start(
+    #[cfg_attr(not(feature = "store"), expect(unused_mut))] mut plan: Plan,
+    hint: LevelFilter,
+) -> Result<Started, SetupError> {
     let clock = ProcessClock::new();
     let now: Clock = {
         let clock = clock.clone();
@@ -49,12 +52,19 @@ pub(crate) fn start(plan: Plan, hint: LevelFilter) -> Result<Started, SetupError
     };
     let live = Live::new(Arc::clone(&plan.routes), plan.source.clone(), plan.limits.clone(), plan.key.clone(), now);
     let intake = Intake::new(plan.queue);
+    let mut parts = Parts::default();
+    #[cfg(feature = "store")]
+    if let Some(events) = plan.events.take() {
+        parts.events = Some(crate::events::Events::start(events, &live)?);
+    }
     let layer = JourneyLayer::new(LayerParts {
         routes: Arc::clone(&plan.routes),
         intake: Arc::clone(&intake),
         clock: clock.clone(),
         level: hint,
         within: plan.within,
+        #[cfg(feature = "store")]
+        recorder: parts.events.as_ref().map(|events| Arc::clone(&events.recorder)),
     });
     // The layer is watched through functions: `Watched` is the seam between the hooks and this side.
     let (filter, watched) = (layer.filter(), layer.watched());
@@ -68,7 +78,6 @@ pub(crate) fn start(plan: Plan, hint: LevelFilter) -> Result<Started, SetupError
         live.add_sink(Arc::new(line));
     }
     let (level, warnings) = (plan.level, plan.warnings.clone());
-    let mut parts = Parts::default();
     let worker = parts.start(plan, &live).and_then(|()| {
         Worker::spawn(Arc::clone(&intake), Arc::clone(&live), clock.clone()).map_err(|error| Kind::Thread(error).into())
     });

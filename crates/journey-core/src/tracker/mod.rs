@@ -99,6 +99,19 @@ pub struct Tracker {
     used: Vec<Journey>,
     events_wanted: bool,
     events: Vec<FeedEvent>,
+    recorded_wanted: bool,
+    recorded: Vec<Recorded>,
+}
+
+/// A checkpoint that became part of a journey.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Which journey of its id, counted from 1.
+    pub generation: u32,
+    /// The journey began with it: no other checkpoint of it was recorded before.
+    pub first: bool,
 }
 
 impl Default for Limits {
@@ -136,6 +149,8 @@ impl Tracker {
             used: Vec::new(),
             events_wanted: false,
             events: Vec::new(),
+            recorded_wanted: false,
+            recorded: Vec::new(),
         }
     }
 
@@ -276,6 +291,21 @@ impl Tracker {
         std::mem::take(&mut self.events)
     }
 
+    /// Whether the checkpoints of the next writes are wanted, each with its journey.
+    pub fn collect_recorded(&mut self, wanted: bool) {
+        self.recorded_wanted = wanted;
+    }
+
+    /// Takes the checkpoints that became part of a journey since the last call.
+    pub fn take_recorded(&mut self) -> Vec<Recorded> {
+        std::mem::take(&mut self.recorded)
+    }
+
+    /// Which journey of its id is the newest, counted from 1; 1 where none is known.
+    pub fn generation(&self, route: RouteIndex, id: &CorrelationId) -> u32 {
+        self.pool.find(self.pool.wanted(route, id)).map_or(1, |place| self.pool.get(place).generation)
+    }
+
     /// Takes the journeys that were finished since the last call, each once.
     pub fn take_finished(&mut self) -> Vec<Journey> {
         std::mem::take(&mut self.finished)
@@ -341,6 +371,7 @@ impl Tracker {
             return Err(DropReason::UnknownStage);
         }
         let wanted = self.pool.wanted(route, &checkpoint.id);
+        let mut first_of_journey = false;
         let place = match self.pool.find(wanted) {
             Some(place) if self.is_open(place) => place,
             found => {
@@ -353,11 +384,23 @@ impl Tracker {
                 match (kept, tomb) {
                     (Some(place), _) if !self.starts_again(place, &checkpoint) => place,
                     (None, Some(tomb)) if !first => return Err(tomb.reason),
-                    _ => self.open(wanted, newest.unwrap_or(0) + 1, checkpoint.at, now),
+                    _ => {
+                        first_of_journey = true;
+                        self.open(wanted, newest.unwrap_or(0) + 1, checkpoint.at, now)
+                    }
                 }
             }
         };
-        self.merge(place, checkpoint, now)
+        if !self.recorded_wanted {
+            return self.merge(place, checkpoint, now);
+        }
+        let generation = self.pool.get(place).generation;
+        let recorded = Recorded { checkpoint: checkpoint.clone(), generation, first: first_of_journey };
+        let merged = self.merge(place, checkpoint, now);
+        if merged != Err(DropReason::Duplicate) {
+            self.recorded.push(recorded);
+        }
+        merged
     }
 
     /// Whether a checkpoint for a finished journey is the first of a new one: its first stage once more, after the end.

@@ -9,6 +9,7 @@ use super::{
     process::{self, Process, Random},
 };
 use crate::{
+    event::Event,
     redact::Redaction,
     spill::Spill,
     store::EventStore,
@@ -115,6 +116,13 @@ impl EmitterBuilder {
     /// Defaults to 50 ms and 5 s.
     pub fn retry(mut self, first: Duration, longest: Duration) -> Self {
         (self.settings.retry_first, self.settings.retry_most) = (first, longest.max(first));
+        self
+    }
+
+    /// Gives each event also to this function, on the thread that emits it, whether or not the store takes it: number and
+    /// emitter are on it, and secrets are not. Such as the live view of `journey-bus`. It must not wait. Defaults to none.
+    pub fn also(mut self, listener: Arc<dyn Fn(&Event) + Send + Sync>) -> Self {
+        self.settings.also = Some(listener);
         self
     }
 

@@ -1,8 +1,10 @@
 //! How much may wait, how long, how often?
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+use crate::event::Event;
 
 /// The tries after the first of an event that somebody waits for.
 pub(crate) const RETRIES: u32 = 3;
@@ -13,9 +15,14 @@ pub(super) const GRACE: Duration = Duration::from_millis(350);
 /// Whoever waits for a shutdown waits at most so much longer than its deadline.
 pub(crate) const LONGEST_GRACE: Duration = Duration::from_millis(450);
 
+/// Somebody who wants every event as it is emitted.
+pub(crate) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+
 /// The bounds of a writer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Settings {
+    /// Who else is given each event.
+    pub(crate) also: Option<Listener>,
     /// Events in memory, those that are with the store included.
     pub(crate) queue_rows: usize,
     /// Their bytes.
@@ -35,6 +42,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            also: None,
             queue_rows: 20_000,
             queue_bytes: 32 << 20,
             batch_rows: 1_000,
@@ -43,6 +51,15 @@ impl Default for Settings {
             retry_first: Duration::from_millis(50),
             retry_most: Duration::from_secs(5),
         }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Settings");
+        debug.field("queue_rows", &self.queue_rows).field("queue_bytes", &self.queue_bytes);
+        debug.field("batch_rows", &self.batch_rows).field("batch_wait", &self.batch_wait);
+        debug.finish_non_exhaustive()
     }
 }
 

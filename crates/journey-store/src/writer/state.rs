@@ -141,6 +141,7 @@ impl Shared {
     ) -> Result<(), EmitError> {
         let bytes = event.as_ref().map_or(0, event_bytes);
         let mut wakers = Vec::new();
+        let mut told = None;
         let mut state = self.state.lock();
         state.emitted += 1;
         state.cleaned.redacted += cleaned.redacted;
@@ -149,6 +150,7 @@ impl Shared {
             Ok(mut event) => {
                 (event.emitter, event.seq) = (self.emitter, state.emitted);
                 state.show(&event, bytes, &mut wakers);
+                told = self.settings.also.as_ref().map(|also| (Arc::clone(also), event.clone()));
                 state.admit(event, bytes, reply, &self.settings)
             }
             Err(error) => Err(EmitError::invalid(&error)),
@@ -162,12 +164,27 @@ impl Shared {
             }
         };
         drop(state);
-        // Wakers are other people's code: never under the lock.
+        // Wakers and listeners are other people's code: never under the lock.
         wakers.into_iter().for_each(Waker::wake);
+        if let Some((also, event)) = told {
+            also(&event);
+        }
         if must_wake {
             self.wake_writer();
         }
         outcome.map(|_| ())
+    }
+
+    /// Gives numbers to events that were lost before they came here.
+    pub(crate) fn count_lost(&self, count: u64, reason: LossReason) {
+        let mut state = self.state.lock();
+        state.emitted += count;
+        state.losses.add(reason, count);
+        let must_wake = state.wake_on == WakeOn::Any;
+        drop(state);
+        if must_wake {
+            self.wake_writer();
+        }
     }
 
     pub(crate) fn wake_writer(&self) {

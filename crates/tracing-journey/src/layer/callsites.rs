@@ -55,6 +55,9 @@ pub(crate) struct Callsite {
     pub(crate) stages: Box<[StageRef]>,
     /// It has a field `journey.stage`.
     pub(crate) names_stage: bool,
+    /// It is an event that goes to the store.
+    #[cfg_attr(not(feature = "store"), expect(dead_code, reason = "there is no store for it to go to"))]
+    pub(crate) says_event: bool,
     /// It is a call that is summed into the stage around it.
     pub(crate) within: Option<WithinKind>,
     /// The operation such a call is counted as: `db query`, the kind and the span's name.
@@ -69,6 +72,8 @@ pub(crate) struct Rules {
     routes: Arc<Routes>,
     /// Calls inside stages are collected.
     within: bool,
+    /// Events with `event_type` go to a store.
+    said: bool,
     /// A route takes each root span as a journey, so every span may matter as a root.
     root_span: bool,
 }
@@ -92,10 +97,10 @@ enum Known<'a> {
 }
 
 impl Callsites {
-    pub(crate) fn new(routes: Arc<Routes>, within: bool) -> Self {
+    pub(crate) fn new(routes: Arc<Routes>, within: bool, said: bool) -> Self {
         let root_span = routes.iter().any(|(_, route)| *route.correlation() == Correlation::RootSpan);
         Self {
-            rules: Rules { routes, within, root_span },
+            rules: Rules { routes, within, said, root_span },
             table: Table::new(0),
             inserting: Mutex::new(()),
             foreign: Arc::default(),
@@ -186,7 +191,7 @@ impl Rules {
     fn of_interest(&self, metadata: &Metadata<'_>) -> bool {
         let has = |name: &str| metadata.fields().field(name).is_some();
         if metadata.is_event() {
-            return has("journey.stage") || is_instrumented_error(metadata);
+            return has("journey.stage") || is_instrumented_error(metadata) || self.says_event(metadata);
         }
         let carries_id = |correlation: &Correlation| match correlation {
             Correlation::Fields(names) => names.iter().any(|name| has(name)),
@@ -199,8 +204,13 @@ impl Rules {
                 || (self.within && within_kind(metadata).is_some()))
     }
 
+    fn says_event(&self, metadata: &Metadata<'_>) -> bool {
+        self.said && metadata.is_event() && metadata.fields().field("event_type").is_some()
+    }
+
     fn callsite(&self, metadata: &'static Metadata<'static>) -> Callsite {
         let names_stage = metadata.fields().field("journey.stage").is_some();
+        let says_event = self.says_event(metadata);
         let stages = if metadata.is_span() { self.routes.stages_named(metadata.name()) } else { &[] };
         let within = if self.within && metadata.is_span() { within_kind(metadata) } else { None };
         let is_stage = names_stage || !stages.is_empty() || metadata.is_event();
@@ -223,7 +233,7 @@ impl Rules {
         let (id_routes, stages) = (id_routes.into(), stages.into());
         let (number, plain) = (0, State::EMPTY);
         let mut callsite =
-            Callsite { number, metadata, roles, id_routes, stages, names_stage, within, operation, plain };
+            Callsite { number, metadata, roles, id_routes, stages, names_stage, says_event, within, operation, plain };
         callsite.plain = State::of(&callsite, Named::default(), At::Absent);
         callsite
     }
@@ -327,7 +337,7 @@ mod tests {
     fn callsite() -> Box<Callsite> {
         let span = tracing::info_span!(parent: None, "T4", correlation_id = "m");
         let metadata = span.metadata().unwrap_or_else(|| unreachable!("a subscriber is there"));
-        Box::new(Callsites::new(Arc::default(), false).rules.callsite(metadata))
+        Box::new(Callsites::new(Arc::default(), false, false).rules.callsite(metadata))
     }
 
     #[test]
@@ -354,7 +364,7 @@ mod tests {
     #[test]
     fn a_callsite_that_nobody_told_us_about_is_resolved_once() {
         tracing::subscriber::with_default(tracing_subscriber::registry(), || {
-            let callsites = Callsites::new(Arc::default(), false);
+            let callsites = Callsites::new(Arc::default(), false, false);
             let foreign = tracing::info_span!("foreign").metadata().unwrap();
             let stage = tracing::info_span!("T4").metadata().unwrap();
             for _ in 0..2 {
@@ -370,7 +380,7 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry(), || {
             let stage = tracing::info_span!("T4").metadata().unwrap();
             for _ in 0..100 {
-                let callsites = Callsites::new(Arc::default(), false);
+                let callsites = Callsites::new(Arc::default(), false, false);
                 std::thread::scope(|scope| {
                     let find = || callsites.find(stage).map(|callsite| std::ptr::from_ref(callsite).addr());
                     let other = scope.spawn(find);

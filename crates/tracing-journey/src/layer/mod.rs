@@ -37,6 +37,8 @@ use std::{
 
 #[cfg(feature = "opentelemetry")]
 use journey_core::IdWords;
+#[cfg(feature = "store")]
+use journey_core::RouteIndex;
 use journey_core::{CorrelationId, DropReason, Routes};
 use tracing_core::{
     Dispatch, Event, LevelFilter, Metadata, Subscriber,
@@ -59,6 +61,8 @@ use self::{
     watched::{Notes, Watched},
 };
 pub use self::{filter::JourneyFilter, resolve::current_correlation_id};
+#[cfg(feature = "store")]
+use crate::events::Said;
 use crate::{
     clock::ProcessClock,
     intake::{Intake, Message},
@@ -93,6 +97,9 @@ pub(crate) struct LayerParts {
     pub(crate) level: LevelFilter,
     /// Calls inside stages are collected.
     pub(crate) within: bool,
+    /// Where events with `event_type` go.
+    #[cfg(feature = "store")]
+    pub(crate) recorder: Option<Arc<crate::events::Recorder>>,
 }
 
 struct Inner {
@@ -127,7 +134,11 @@ impl JourneyLayer {
 
     /// With a source of ids that come with a task rather than with a span, such as a message's headers.
     fn with_carrier(parts: LayerParts, carrier: Option<fn() -> Option<CorrelationId>>) -> Self {
-        let callsites = Arc::new(Callsites::new(Arc::clone(&parts.routes), parts.within));
+        #[cfg(feature = "store")]
+        let said = parts.recorder.is_some();
+        #[cfg(not(feature = "store"))]
+        let said = false;
+        let callsites = Arc::new(Callsites::new(Arc::clone(&parts.routes), parts.within, said));
         Self(Arc::new(Inner {
             foreign: callsites.foreign(),
             callsites,
@@ -312,6 +323,15 @@ impl JourneyLayer {
         let mut visitor = Visitor::new(callsite);
         event.record(&mut visitor);
         let fields = visitor.finish(&inner.parts.routes, Named::default());
+        #[cfg(feature = "store")]
+        if let (true, Some(recorder)) = (callsite.says_event, &inner.parts.recorder) {
+            let journey = inner.journey_of_event(event, ctx, callsite, fields);
+            let is_error = Said::is_error(event.metadata().level());
+            recorder.said(Said { at: inner.parts.clock.unix(now), journey, is_error, fields: Said::fields(event) });
+            if !callsite.names_stage {
+                return;
+            }
+        }
         if !callsite.names_stage {
             return inner.failed_inside(event, ctx, fields.failure.take());
         }
@@ -353,6 +373,31 @@ impl JourneyLayer {
 }
 
 impl Inner {
+    /// Which journey an event with `event_type` is part of: that of the route it names, else of the first route for which
+    /// it, or a span around it, has an id.
+    #[cfg(feature = "store")]
+    fn journey_of_event<S>(
+        &self,
+        event: &Event<'_>,
+        ctx: &Context<'_, S>,
+        callsite: &Callsite,
+        fields: &fields::Fields,
+    ) -> Option<(RouteIndex, CorrelationId)>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let id_of = |route| {
+            let own = fields.id_for(callsite, route);
+            let carried = || self.carrier.and_then(|carrier| carrier());
+            let id = own.unwrap_or_else(|| self.around_event(ctx.event_span(event), route, carried()).ok());
+            id.map(|id| (route, id))
+        };
+        match fields.named.route {
+            Some(route) => id_of(route?),
+            None => self.parts.routes.iter().find_map(|(route, _)| id_of(route)),
+        }
+    }
+
     /// The event that `#[instrument(err)]` emits: the attempt of the span it stands in failed, and of no other.
     fn failed_inside<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, failure: Option<Box<Failure>>)
     where

@@ -42,6 +42,8 @@ impl Seen {
             clock: clock.clone(),
             level: LevelFilter::INFO,
             within,
+            #[cfg(feature = "store")]
+            recorder: None,
         };
         let layer = JourneyLayer::with_carrier(parts, carrier);
         let seen = Self { inner: Arc::clone(&layer.0), intake, clock };
