@@ -55,7 +55,11 @@ pub(crate) fn start(
     let mut parts = Parts::default();
     #[cfg(feature = "store")]
     if let Some(events) = plan.events.take() {
-        parts.events = Some(crate::events::Events::start(events, &live)?);
+        #[cfg(feature = "http")]
+        let told_by_endpoint = plan.http.is_some();
+        #[cfg(not(feature = "http"))]
+        let told_by_endpoint = false;
+        parts.events = Some(crate::events::Events::start(events, &live, told_by_endpoint)?);
     }
     let layer = JourneyLayer::new(LayerParts {
         routes: Arc::clone(&plan.routes),

@@ -18,7 +18,9 @@ use std::{
 };
 
 use journey_core::{Live, ReportSource};
-use journey_store::{Emitter, EventStore, LossReason};
+#[cfg(feature = "http")]
+use journey_store::EventStore;
+use journey_store::{Emitter, LossReason};
 use serde_json::{Value, json};
 
 pub(crate) use self::{plan::EventsPlan, recorder::Recorder, said::Said};
@@ -30,13 +32,15 @@ pub(crate) struct Events {
     #[cfg(feature = "http")]
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) recorder: Arc<Recorder>,
+    /// What became of the events is told by the endpoint's own part.
+    told_by_endpoint: bool,
     #[cfg(feature = "live")]
     publisher: Option<Arc<journey_bus::LivePublisher>>,
 }
 
 impl Events {
     /// Opens the store, and puts every checkpoint into it from now on.
-    pub(crate) fn start(plan: EventsPlan, live: &Arc<Live>) -> Result<Arc<Self>, SetupError> {
+    pub(crate) fn start(plan: EventsPlan, live: &Arc<Live>, told_by_endpoint: bool) -> Result<Arc<Self>, SetupError> {
         let store = plan.place.open(&plan.options).map_err(|error| Kind::Store(plan.place.to_string(), error))?;
         let of_live = Arc::downgrade(live);
         let mut builder = Emitter::builder(Arc::clone(&store))
@@ -69,6 +73,7 @@ impl Events {
             #[cfg(feature = "http")]
             store,
             recorder,
+            told_by_endpoint,
             #[cfg(feature = "live")]
             publisher,
         });
@@ -99,21 +104,16 @@ impl Events {
 
 impl ReportSource for Events {
     fn report(&self) -> Value {
-        let stats = self.emitter.stats();
-        #[cfg_attr(not(feature = "live"), expect(unused_mut))]
-        let mut report = json!({
-            "emitter": format!("{:016x}", stats.emitter),
-            "emitted": stats.emitted,
-            "stored": stats.stored,
-            "duplicate": stats.duplicate,
-            "dropped": stats.dropped,
-            "queued": stats.queued,
-            "spilled": stats.spilled,
-            "waiting": self.recorder.waiting(),
-            "redacted": stats.redacted,
-            "cut": stats.cut,
-            "error": stats.error,
-        });
+        let mut report = json!({ "waiting": self.recorder.waiting() });
+        if !self.told_by_endpoint {
+            let stats = self.emitter.stats();
+            report["emitted"] = stats.emitted.into();
+            report["stored"] = stats.stored.into();
+            report["dropped"] = json!(stats.dropped);
+            report["queued"] = stats.queued.into();
+            report["spilled"] = stats.spilled.into();
+            report["error"] = stats.error.into();
+        }
         #[cfg(feature = "live")]
         if let Some(publisher) = &self.publisher {
             let account = publisher.account();
@@ -128,6 +128,9 @@ impl ReportSource for Events {
     }
 
     fn warnings(&self) -> Vec<String> {
+        if self.told_by_endpoint {
+            return Vec::new();
+        }
         let stats = self.emitter.stats();
         let lost: u64 = stats.dropped.values().sum();
         let mut warnings = Vec::new();
