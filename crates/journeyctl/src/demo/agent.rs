@@ -82,6 +82,19 @@ impl Agent {
         }
         let Inbound { id, channel, chat, sender, text } = message.clone();
         let before = history.len().saturating_sub(1);
+        let follows = before > 0;
+        tracing::info!(
+            event_type = "ai:decision",
+            correlation_id = %id,
+            decision = "reply",
+            chosen = if follows { "follow_up" } else { "first_answer" },
+            before,
+            "how many messages of this chat came before"
+        );
+        if !follows {
+            let text = format!("Welcome, {sender}. You asked: \u{201c}{text}\u{201d}. We are on it.");
+            return Ok(Outbound { id, channel, chat, text });
+        }
         let text = format!("{sender}, you asked: \u{201c}{text}\u{201d} ({before} messages before). We are on it.");
         Ok(Outbound { id, channel, chat, text })
     }

@@ -72,6 +72,9 @@ pub(crate) struct DemoArgs {
     /// Where the debug endpoint listens. Default: JOURNEY_HTTP_ADDR, else 127.0.0.1:7117, else any free port.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) http_addr: Option<SocketAddr>,
+    /// Stores every event in this folder (SQLite) or PostgreSQL database. Default: JOURNEY_STORE, else nothing is stored.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) store: Option<String>,
     /// Whether the global `--json` was given; set by the caller.
     #[arg(skip)]
     pub(crate) json: bool,
@@ -90,7 +93,7 @@ pub(crate) struct DemoArgs {
 pub(crate) fn run(args: DemoArgs) -> Result<Exit, CliError> {
     let failed = |problem: String| CliError::new(Exit::Unexpected, problem);
     let stop = Stop::on_signals().map_err(|error| failed(format!("cannot listen for signals: {error}")))?;
-    let observed = observe::install(args.http_addr)?;
+    let observed = observe::install(args.http_addr, args.store.as_deref())?;
     let journey = &observed.journey;
     let directory = tempfile::Builder::new().prefix("journey-demo-").tempdir();
     let directory = directory.map_err(|error| failed(format!("cannot make a temporary directory: {error}")))?;

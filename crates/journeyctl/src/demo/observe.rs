@@ -29,7 +29,7 @@ pub(super) struct Observed {
 }
 
 /// Installs Journey with what the environment says, and an endpoint where one can be.
-pub(super) fn install(asked: Option<SocketAddr>) -> Result<Observed, CliError> {
+pub(super) fn install(asked: Option<SocketAddr>, store: Option<&str>) -> Result<Observed, CliError> {
     // Who names an address means it: only the default gives way.
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let free_choice = asked.is_none() && !set("JOURNEY_HTTP_ADDR") && !set("JOURNEY_CONFIG");
@@ -50,8 +50,15 @@ pub(super) fn install(asked: Option<SocketAddr>) -> Result<Observed, CliError> {
     if let Some(addr) = addr {
         builder = builder.http(addr);
     }
+    if let Some(place) = store {
+        builder = builder.store(place);
+    }
     let journey = builder.install().map_err(|error| {
-        CliError::new(Exit::Usage, error.to_string()).hint("another address: journey demo --http-addr 127.0.0.1:0")
+        let hint = match error.is_http() {
+            true => "another address: journey demo --http-addr 127.0.0.1:0",
+            false => "journey demo --help lists the options",
+        };
+        CliError::new(Exit::Usage, error.to_string()).hint(hint)
     })?;
     Ok(Observed { journey, moved })
 }
