@@ -83,7 +83,7 @@ impl Endpoint {
     }
 
     pub(crate) fn with(live: &Arc<Live>, config: HttpConfig) -> Self {
-        Self::with_health(live, Arc::new(Health::new()), config)
+        Self::with_health(live, Arc::new(Health::empty()), config)
     }
 
     pub(crate) fn with_health(live: &Arc<Live>, health: Arc<Health>, config: HttpConfig) -> Self {
