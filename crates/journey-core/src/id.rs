@@ -98,15 +98,14 @@ impl IdWords {
         if text.is_empty() || text.len() > INLINE_BYTES {
             return None;
         }
-        // Spaces behind the text, because they are printable.
-        let mut bytes = [b' '; 8 * ID_WORDS];
+        // Spaces behind the text, because they are printable. All bytes are looked at alike, sixteen at a time.
+        let mut bytes = [b' '; PADDED];
         bytes[..text.len()].copy_from_slice(text.as_bytes());
-        let (chunks, _) = bytes.as_chunks::<8>();
-        let words: [u64; ID_WORDS] = std::array::from_fn(|at| u64::from_le_bytes(chunks[at]));
-        if words.iter().fold(0, |found, word| found | unprintable_in(*word)) != 0 {
+        if bytes.iter().fold(0, |most, byte| byte.wrapping_sub(b' ').max(most)) > b'~' - b' ' {
             return None;
         }
-        let [a, b, c, d, e] = words;
+        let (chunks, _) = bytes.as_chunks::<8>();
+        let [a, b, c, d, e] = std::array::from_fn(|at| u64::from_le_bytes(chunks[at]));
         let last = NonZeroU64::new(e & (u64::MAX >> 8) | (text.len() as u64) << 56)?;
         Some(Self([a, b, c, d], last))
     }
@@ -140,15 +139,8 @@ impl IdWords {
     }
 }
 
-/// Not 0 where one of eight bytes is no printable ASCII. A byte of 0x80 and more may carry into its neighbour, which then
-/// says the same.
-#[inline]
-fn unprintable_in(word: u64) -> u64 {
-    const EACH: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = EACH * 0x80;
-    // At least a space, if adding 0x60 sets the high bit; DEL, if adding 1 does.
-    (word | word.wrapping_add(EACH) | !word.wrapping_add(EACH * 0x60)) & HIGH
-}
+/// Room for the text of an [`IdWords`], in whole vectors.
+const PADDED: usize = 48;
 
 /// Where the first control character of a UTF-8 text is. By bytes: C0 and DEL are one byte, and C1 is U+0080 to U+009F,
 /// which is C2 and that byte.

@@ -48,11 +48,17 @@ pub(crate) enum Role {
 pub(crate) struct Fields {
     /// What the first id field of the callsite said, which nearly always is all that is said about ids.
     pub(crate) id: TakenId,
-    /// Ids of its other id fields.
-    pub(crate) more: Vec<Id>,
     pub(crate) named: Named,
     pub(crate) at: At,
-    pub(crate) failure: Option<Box<Failure>>,
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// What few fields say.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// Ids of further id fields, and that of the first where it is long.
+    pub(crate) ids: Vec<Id>,
+    pub(crate) failure: Option<Failure>,
 }
 
 /// An id and the routes for which it counts.
@@ -117,8 +123,13 @@ impl Role {
 impl Fields {
     /// What is said about a route: `None` where nothing is, `Some(None)` where it is no correlation id.
     pub(crate) fn id_for(&self, callsite: &Callsite, route: RouteIndex) -> Option<Option<CorrelationId>> {
-        let first = callsite.first_id_counts(route).then(|| self.id.clone().id()).flatten();
-        first.or_else(|| id_among(&self.more, route))
+        let first = self.id.id().filter(|_| callsite.first_id_counts(route));
+        first.or_else(|| id_among(&self.rare.as_ref()?.ids, route))
+    }
+
+    /// What is said about a failure, to be kept elsewhere.
+    pub(crate) fn take_failure(&mut self) -> Option<Failure> {
+        self.rare.as_mut()?.failure.take()
     }
 }
 
@@ -191,20 +202,26 @@ impl<'a> Visitor<'a> {
 
     #[inline]
     fn take_id(&mut self, number: u8, value: &Value<'_>) {
-        if number == 0 {
-            self.fields.id.take(value);
-        } else {
+        if number > 0 {
             self.take_further_id(number, value);
+        } else if let Some(long) = self.fields.id.take(value) {
+            self.add_id(0, Some(*long));
         }
     }
 
     #[cold]
     fn take_further_id(&mut self, number: u8, value: &Value<'_>) {
         let mut taken = TakenId::Nothing;
-        taken.take(value);
-        if let Some(id) = taken.id() {
-            set_id(&mut self.fields.more, self.callsite.id_routes[usize::from(number)], id);
+        let long = taken.take(value).map(|id| Some(*id));
+        if let Some(id) = long.or_else(|| taken.id()) {
+            self.add_id(number, id);
         }
+    }
+
+    #[cold]
+    fn add_id(&mut self, number: u8, id: Option<CorrelationId>) {
+        let ids = &mut self.fields.rare.get_or_insert_default().ids;
+        set_id(ids, self.callsite.id_routes[usize::from(number)], id);
     }
 
     #[inline(never)]
@@ -247,7 +264,7 @@ impl<'a> Visitor<'a> {
     }
 
     fn failure(&mut self) -> &mut Failure {
-        self.fields.failure.get_or_insert_default()
+        self.fields.rare.get_or_insert_default().failure.get_or_insert_default()
     }
 }
 

@@ -53,8 +53,8 @@ pub(crate) use self::fields::Failure;
 use self::{
     callsites::{Callsite, Callsites, Foreign},
     fields::{Named, Visitor},
-    open_spans::{Found, OpenSpans},
-    slot::Opening,
+    open_spans::{Look, OpenSpans},
+    slot::{Opening, Slot},
     state::{StageOf, State},
     watched::{Notes, Watched},
 };
@@ -186,10 +186,18 @@ impl JourneyLayer {
         }
     }
 
+    /// What a hook does with a span of interest that is not in its home slot.
+    #[cold]
     #[inline(never)]
-    fn record(&self, id: &span::Id, values: &span::Record<'_>) {
+    fn displaced(&self, id: &span::Id, work: impl FnOnce(&Slot)) {
+        if let Some(found) = self.0.spans.displaced(id.into_u64()) {
+            work(&found);
+        }
+    }
+
+    #[inline(never)]
+    fn record(&self, slot: &Slot, id: &span::Id, values: &span::Record<'_>) {
         let inner = &*self.0;
-        let Some(slot) = inner.spans.find(id.into_u64()) else { return };
         let Some(callsite) = slot.callsite(&inner.callsites) else { return };
         let Some(_hushed) = Hushed::unless_hushed() else { return };
         let mut visitor = Visitor::new(callsite);
@@ -199,35 +207,33 @@ impl JourneyLayer {
     }
 
     #[inline(never)]
-    fn enter(&self, id: &span::Id) {
-        if let Some(slot) = self.0.spans.find(id.into_u64()) {
-            slot.enter(|| self.0.parts.clock.read());
-        }
+    fn enter(&self, slot: &Slot) {
+        slot.enter(|| self.0.parts.clock.read());
     }
 
     #[inline(never)]
-    fn exit(&self, id: &span::Id) {
-        let Some(slot) = self.0.spans.find(id.into_u64()) else { return };
+    fn exit(&self, slot: &Slot, id: &span::Id) {
         slot.exit(self.0.parts.clock.read());
         #[cfg(feature = "opentelemetry")]
         if self.0.otel.in_doubt() {
-            self.ask_for_context(&slot, id);
+            self.ask_for_context(slot, id);
         }
+        #[cfg(not(feature = "opentelemetry"))]
+        let _ = id;
     }
 
     #[inline(never)]
-    fn close<S>(&self, id: &span::Id, ctx: &Context<'_, S>)
+    fn close<S>(&self, slot: &Slot, id: &span::Id, ctx: &Context<'_, S>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let inner = &*self.0;
-        let Some(found) = inner.spans.find(id.into_u64()) else { return };
-        let state = found.state();
+        let state = slot.state();
         if !state.is_plain() {
-            return self.close_other(&found, id, ctx);
+            return self.close_other(slot, id, ctx);
         }
-        let (short, passage, stage) = (found.short_id(), found.passage(), state.stage_ref());
-        inner.spans.close(id.into_u64(), &found);
+        let (short, passage, stage) = (slot.short_id(), slot.passage(), state.stage_ref());
+        inner.spans.close(id.into_u64(), slot);
         // An OpenTelemetry processor is code of others: spans it makes are none of ours.
         #[cfg(feature = "opentelemetry")]
         let (trace, _hushed) = {
@@ -248,19 +254,18 @@ impl JourneyLayer {
 
     /// The close of a span that is no stage, or one of which more is to be told.
     #[inline(never)]
-    fn close_other<S>(&self, found: &Found<'_>, id: &span::Id, ctx: &Context<'_, S>)
+    fn close_other<S>(&self, slot: &Slot, id: &span::Id, ctx: &Context<'_, S>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let (inner, span) = (&*self.0, id.into_u64());
-        let (state, passage, at, callsite) =
-            (found.state(), found.passage(), found.at(), found.callsite(&inner.callsites));
+        let (state, passage, at, callsite) = (slot.state(), slot.passage(), slot.at(), slot.callsite(&inner.callsites));
         let own = match state.stage() {
-            StageOf::Known(stage) => found.id_for(span, stage.route, &inner.callsites),
+            StageOf::Known(stage) => slot.id_for(span, stage.route, &inner.callsites),
             StageOf::None | StageOf::Unknown => None,
         };
-        let cold = found.take_cold(span);
-        inner.spans.close(span, found);
+        let cold = slot.take_cold(span);
+        inner.spans.close(span, slot);
         if let Some(kind) = state.call() {
             let nanos = inner.parts.clock.between(passage.opened, passage.end);
             let counted = within::add_to_stage(&inner.spans, ctx, id, kind, nanos);
@@ -313,7 +318,7 @@ impl JourneyLayer {
         event.record(&mut visitor);
         let fields = visitor.finish(&inner.parts.routes, Named::default());
         if !callsite.names_stage {
-            return inner.failed_inside(event, ctx, fields.failure.take());
+            return inner.failed_inside(event, ctx, fields.take_failure());
         }
         let stage = match fields.named.stage {
             // Declared on the callsite and not given a value: nothing is said.
@@ -329,7 +334,7 @@ impl JourneyLayer {
         match journey {
             Ok(journey) => {
                 let mut record = FullRecord { at: fields.at, ..FullRecord::reached(journey, stage, Passage::at(now)) };
-                record.fail(fields.failure.take());
+                record.fail(fields.take_failure());
                 inner.parts.intake.offer(record.into());
             }
             Err(reason) => self.count_lost(reason, Some(callsite)),
@@ -345,7 +350,7 @@ impl JourneyLayer {
 
     #[cfg(feature = "opentelemetry")]
     #[cold]
-    fn ask_for_context(&self, slot: &slot::Slot, id: &span::Id) {
+    fn ask_for_context(&self, slot: &Slot, id: &span::Id) {
         if slot.state().is_stage() && self.0.otel.has_context(self.dispatch(), id) {
             slot.context_was_seen();
         }
@@ -354,7 +359,7 @@ impl JourneyLayer {
 
 impl Inner {
     /// The event that `#[instrument(err)]` emits: the attempt of the span it stands in failed, and of no other.
-    fn failed_inside<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, failure: Option<Box<Failure>>)
+    fn failed_inside<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, failure: Option<Failure>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
@@ -405,8 +410,10 @@ where
 
     #[inline]
     fn on_record(&self, id: &span::Id, values: &span::Record<'_>, _: Context<'_, S>) {
-        if self.0.spans.may_have(id.into_u64()) {
-            self.record(id, values);
+        match self.0.spans.look(id.into_u64()) {
+            Look::Here(slot) => self.record(slot, id, values),
+            Look::Nowhere => {}
+            Look::Elsewhere => self.displaced(id, |slot| self.record(slot, id, values)),
         }
     }
 
@@ -419,22 +426,28 @@ where
 
     #[inline]
     fn on_enter(&self, id: &span::Id, _: Context<'_, S>) {
-        if self.0.spans.may_have(id.into_u64()) {
-            self.enter(id);
+        match self.0.spans.look(id.into_u64()) {
+            Look::Here(slot) => self.enter(slot),
+            Look::Nowhere => {}
+            Look::Elsewhere => self.displaced(id, |slot| self.enter(slot)),
         }
     }
 
     #[inline]
     fn on_exit(&self, id: &span::Id, _: Context<'_, S>) {
-        if self.0.spans.may_have(id.into_u64()) {
-            self.exit(id);
+        match self.0.spans.look(id.into_u64()) {
+            Look::Here(slot) => self.exit(slot, id),
+            Look::Nowhere => {}
+            Look::Elsewhere => self.displaced(id, |slot| self.exit(slot, id)),
         }
     }
 
     #[inline]
     fn on_close(&self, id: span::Id, ctx: Context<'_, S>) {
-        if self.0.spans.may_have(id.into_u64()) {
-            self.close(&id, &ctx);
+        match self.0.spans.look(id.into_u64()) {
+            Look::Here(slot) => self.close(slot, &id, &ctx),
+            Look::Nowhere => {}
+            Look::Elsewhere => self.displaced(&id, |slot| self.close(slot, &id, &ctx)),
         }
     }
 }

@@ -42,6 +42,16 @@ pub(crate) struct OpenSpans {
     overflowed: AtomicUsize,
 }
 
+/// What the home slot of a span says.
+pub(crate) enum Look<'a> {
+    /// It is here.
+    Here(&'a Slot),
+    /// It is none of interest.
+    Nowhere,
+    /// It may be in another slot.
+    Elsewhere,
+}
+
 /// A slot that was found.
 pub(crate) enum Found<'a> {
     Here(&'a Slot),
@@ -110,15 +120,22 @@ impl OpenSpans {
         true
     }
 
-    /// Whether it may be one of interest: `false` is certain.
+    /// Looks for a span where it should be.
     #[inline]
-    pub(crate) fn may_have(&self, id: u64) -> bool {
-        self.slots[home(id)].id.load(Relaxed) == id || self.displaced.load(Relaxed) != 0
+    pub(crate) fn look(&self, id: u64) -> Look<'_> {
+        let slot = &self.slots[home(id)];
+        // Whoever hands a span to another thread orders these loads behind the stores of `open`.
+        if slot.id.load(Acquire) == id {
+            Look::Here(slot)
+        } else if self.displaced.load(Relaxed) == 0 {
+            Look::Nowhere
+        } else {
+            Look::Elsewhere
+        }
     }
 
-    /// The span, where it is one of interest and does not stand in its home slot.
-    #[cold]
-    fn find_displaced(&self, id: u64) -> Option<Found<'_>> {
+    /// The span, where it is one of interest and not in its home slot.
+    pub(crate) fn displaced(&self, id: u64) -> Option<Found<'_>> {
         let home = home(id);
         for slot in (1..PROBES).map(|probe| &self.slots[(home + probe) % SLOTS]) {
             if slot.id.load(Acquire) == id {
@@ -133,37 +150,34 @@ impl OpenSpans {
     }
 
     /// The span, where it is one of interest.
-    #[inline]
     pub(crate) fn find(&self, id: u64) -> Option<Found<'_>> {
-        let slot = &self.slots[home(id)];
-        // Whoever hands a span to another thread orders these loads behind the stores of `open`.
-        if slot.id.load(Acquire) == id {
-            return Some(Found::Here(slot));
+        match self.look(id) {
+            Look::Here(slot) => Some(Found::Here(slot)),
+            Look::Nowhere => None,
+            Look::Elsewhere => self.displaced(id),
         }
-        if self.displaced.load(Relaxed) == 0 { None } else { self.find_displaced(id) }
     }
 
     /// Stops following a span, of which everything was read.
     #[inline]
-    pub(crate) fn close(&self, id: u64, found: &Found<'_>) {
-        found.vacate();
-        match found {
-            Found::Here(slot) if std::ptr::eq(*slot, &self.slots[home(id)]) => {}
-            Found::Here(_) => {
-                self.displaced.fetch_sub(1, Relaxed);
-            }
-            Found::Overflow(_) => self.close_overflowed(id),
+    pub(crate) fn close(&self, id: u64, slot: &Slot) {
+        slot.vacate();
+        if !std::ptr::eq(slot, &self.slots[home(id)]) {
+            self.close_displaced(id);
         }
     }
 
     #[cold]
-    fn close_overflowed(&self, id: u64) {
+    fn close_displaced(&self, id: u64) {
+        self.displaced.fetch_sub(1, Relaxed);
+        if self.overflowed.load(Relaxed) == 0 {
+            return;
+        }
         let shard = self.shard(id);
         let mut spans = shard.spans.lock();
         if spans.remove(&id).is_some() {
             shard.len.store(spans.len(), Release);
             self.overflowed.fetch_sub(1, Relaxed);
-            self.displaced.fetch_sub(1, Relaxed);
         }
     }
 

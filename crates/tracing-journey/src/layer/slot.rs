@@ -15,7 +15,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     callsites::{Callsite, Callsites},
-    fields::{Failure, Fields, Id, Named, id_among, set_id},
+    fields::{Failure, Fields, Id, Named, Rare, id_among, set_id},
     state::{StageOf, State},
     text::TakenId,
 };
@@ -58,8 +58,8 @@ pub(crate) struct Cold {
     /// The span: what an event with an explicit parent says of a span that closed meanwhile is no other span's.
     span: u64,
     /// Ids that are long, and those of further id fields.
-    more: Vec<Id>,
-    pub(crate) failure: Option<Box<Failure>>,
+    ids: Vec<Id>,
+    pub(crate) failure: Option<Failure>,
     /// The id that came with the task, where the span has none of its own.
     pub(crate) carried: Option<CorrelationId>,
     /// Calls that ended inside.
@@ -158,13 +158,13 @@ impl Slot {
         {
             return Some(first);
         }
-        id_among(&cold.as_ref()?.more, route)
+        id_among(&cold.as_ref()?.ids, route)
     }
 
     /// The id of this span for any route, as [`id_for`](Self::id_for).
     pub(crate) fn any_id(&self, span: u64) -> Option<Option<CorrelationId>> {
         let (cold, state) = self.locked(span)?;
-        self.first_id(state).or_else(|| cold.as_ref()?.more.first().map(|id| id.id.clone()))
+        self.first_id(state).or_else(|| cold.as_ref()?.ids.first().map(|id| id.id.clone()))
     }
 
     fn first_id(&self, state: State) -> Option<Option<CorrelationId>> {
@@ -192,7 +192,7 @@ impl Slot {
 
     /// Sets the id of some routes.
     pub(crate) fn set_id(&self, span: u64, routes: u64, id: Option<CorrelationId>) {
-        self.change(span, |cold| set_id(&mut cold.more, routes, id));
+        self.change(span, |cold| set_id(&mut cold.ids, routes, id));
     }
 
     /// Adds a call that ended inside.
@@ -210,10 +210,10 @@ impl Slot {
     }
 
     /// What a failure inside says about the attempt.
-    pub(crate) fn add_failure(&self, span: u64, failure: Option<Box<Failure>>) {
+    pub(crate) fn add_failure(&self, span: u64, failure: Option<Failure>) {
         let Some(newer) = failure else { return };
         self.change(span, |cold| match &mut cold.failure {
-            Some(known) => known.merge(*newer),
+            Some(known) => known.merge(newer),
             none => *none = Some(newer),
         });
     }
@@ -221,31 +221,30 @@ impl Slot {
     /// Adds what was recorded later; the newer value stands.
     pub(crate) fn record(&self, span: u64, callsite: &Callsite, newer: &mut Fields) {
         let first = callsite.id_routes.first().copied().unwrap_or_default();
-        let id = std::mem::take(&mut newer.id);
+        let id = newer.id;
+        let ids = newer.rare.as_mut().map(|rare| std::mem::take(&mut rare.ids)).unwrap_or_default();
+        let first_is_long = ids.iter().any(|id| id.routes == first);
         let has_cold = self.locked(span).is_some_and(|(cold, _)| cold.is_some());
-        if has_cold || matches!(id, TakenId::Long(_)) || !newer.more.is_empty() {
+        if has_cold || !ids.is_empty() {
             self.change(span, |cold| {
                 if id != TakenId::Nothing {
-                    cold.more.retain(|id| id.routes != first);
+                    cold.ids.retain(|id| id.routes != first);
                 }
-                if let TakenId::Long(id) = &id {
-                    set_id(&mut cold.more, first, Some(id.clone()));
-                }
-                for Id { routes, id } in newer.more.drain(..) {
-                    set_id(&mut cold.more, routes, id);
+                for Id { routes, id } in ids {
+                    set_id(&mut cold.ids, routes, id);
                 }
             });
         }
-        self.add_failure(span, newer.failure.take());
+        self.add_failure(span, newer.take_failure());
         let Some((_cold, state)) = self.locked(span) else { return };
         let before = state.named();
         let named = Named { route: newer.named.route.or(before.route), stage: newer.named.stage.or(before.stage) };
         let at = if newer.at == At::Absent { state.at(self.at.load(Relaxed)) } else { newer.at };
         let mut changed = State::of(callsite, named, at).kept_from(state);
-        if id != TakenId::Nothing {
-            changed = changed.with_id(&id);
+        if id != TakenId::Nothing || first_is_long {
+            changed = changed.with_id(id);
         }
-        self.put(&id, at);
+        self.put(id, at);
         self.state.store(changed.bits(), Release);
     }
 
@@ -258,23 +257,19 @@ impl Slot {
         self.busy.store(0, Relaxed);
         self.entered.store(0, Relaxed);
         self.callsite.store(callsite.number, Relaxed);
-        self.put(&fields.id, fields.at);
-        let mut state = state.with_id(&fields.id).bits() | State::READY;
-        let is_cold = !fields.more.is_empty() || fields.failure.is_some() || carried.is_some();
-        if is_cold || matches!(fields.id, TakenId::Long(_)) {
+        self.put(fields.id, fields.at);
+        let mut state = state.with_id(fields.id).bits() | State::READY;
+        if fields.rare.is_some() || carried.is_some() {
             state |= State::COLD;
-            self.start_cold(span, callsite, fields, carried);
+            self.start_cold(span, fields, carried);
         }
         self.state.store(state, Release);
     }
 
     #[cold]
-    fn start_cold(&self, span: u64, callsite: &Callsite, fields: &mut Fields, carried: Option<CorrelationId>) {
-        let (mut more, failure) = (std::mem::take(&mut fields.more), fields.failure.take());
-        if let (TakenId::Long(id), Some(routes)) = (&fields.id, callsite.id_routes.first()) {
-            set_id(&mut more, *routes, Some(id.clone()));
-        }
-        *self.cold.lock() = Some(Box::new(Cold { span, more, failure, carried, within: None }));
+    fn start_cold(&self, span: u64, fields: &mut Fields, carried: Option<CorrelationId>) {
+        let Rare { ids, failure } = fields.rare.take().map(|rare| *rare).unwrap_or_default();
+        *self.cold.lock() = Some(Box::new(Cold { span, ids, failure, carried, within: None }));
     }
 
     /// The same for a root that is no business of ours but for the id that was made for it.
@@ -282,13 +277,13 @@ impl Slot {
         self.opened.store(0, Release);
         self.entered.store(0, Relaxed);
         self.callsite.store(NO_CALLSITE, Relaxed);
-        let more = vec![Id { routes, id: Some(id) }];
-        *self.cold.lock() = Some(Box::new(Cold { span, more, ..Cold::default() }));
+        let ids = vec![Id { routes, id: Some(id) }];
+        *self.cold.lock() = Some(Box::new(Cold { span, ids, ..Cold::default() }));
         self.state.store(State::READY | State::COLD, Release);
     }
 
     #[inline]
-    fn put(&self, id: &TakenId, at: At) {
+    fn put(&self, id: TakenId, at: At) {
         if let TakenId::Short(id) = id {
             for (word, value) in self.words.iter().zip(id.words()) {
                 word.store(value, Relaxed);
