@@ -93,7 +93,7 @@ impl CorrelationId {
 
 impl IdWords {
     /// Takes 1 to 38 bytes of printable ASCII; `None` for any other text, which may be a correlation id all the same.
-    #[inline]
+    #[inline(always)]
     pub fn new(text: &str) -> Option<Self> {
         if text.is_empty() || text.len() > INLINE_BYTES {
             return None;

@@ -44,8 +44,10 @@ pub(crate) enum Role {
 }
 
 /// Everything that a span's or event's fields said.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fields {
+    /// Nothing but ids and failures.
+    pub(crate) plain: bool,
     /// What the first id field of the callsite said, which nearly always is all that is said about ids.
     pub(crate) id: TakenId,
     pub(crate) named: Named,
@@ -166,13 +168,14 @@ impl Failure {
 
 impl<'a> Visitor<'a> {
     pub(crate) fn new(callsite: &'a Callsite) -> Self {
-        Self { callsite, fields: Fields::default(), stage: None, route: None }
+        let (id, named, at) = (TakenId::Nothing, Named { route: None, stage: None }, At::Absent);
+        Self { callsite, fields: Fields { plain: true, id, named, at, rare: None }, stage: None, route: None }
     }
 
     /// What the fields said. `named_before` is what earlier records of the same span said.
     #[inline]
     pub(crate) fn finish(&mut self, routes: &Routes, named_before: Named) -> &mut Fields {
-        if self.route.is_some() || self.stage.is_some() {
+        if !self.fields.plain {
             self.resolve_names(routes, named_before);
         }
         &mut self.fields
@@ -228,9 +231,9 @@ impl<'a> Visitor<'a> {
     fn take_other(&mut self, role: Role, value: Value<'_>) {
         match role {
             Role::None | Role::Id(_) => {}
-            Role::Stage => self.stage = Some(Name::of(&value)),
-            Role::RouteName => self.route = Some(Name::of(&value)),
-            Role::At => self.fields.at = instant_of(&value),
+            Role::Stage => (self.stage, self.fields.plain) = (Some(Name::of(&value)), false),
+            Role::RouteName => (self.route, self.fields.plain) = (Some(Name::of(&value)), false),
+            Role::At => (self.fields.at, self.fields.plain) = (instant_of(&value), false),
             Role::JourneyError | Role::Error => {
                 let flag = if let Value::Flag(flag) = value { Some(flag) } else { None };
                 let text = Text::<ERROR_TEXT>::of(&value);

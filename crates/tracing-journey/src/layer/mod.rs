@@ -176,13 +176,15 @@ impl JourneyLayer {
         let mut visitor = Visitor::new(callsite);
         attrs.record(&mut visitor);
         let fields = visitor.finish(&inner.parts.routes, Named::default());
-        let state = match (fields.named, fields.at) {
-            (Named { route: None, stage: None }, At::Absent) => callsite.plain,
-            (named, at) => State::of(callsite, named, at),
+        let state = match fields.plain {
+            true => callsite.plain,
+            false => State::of(callsite, fields.named, fields.at),
         };
-        let carried = inner.carrier.filter(|_| state.is_stage()).and_then(|carrier| carrier());
-        if !inner.spans.open(id.into_u64(), Opening { callsite, opened, state, fields, carried }) && state.is_stage() {
-            inner.parts.intake.count_lost(DropReason::QueueFull, 1);
+        if !inner.spans.open(id.into_u64(), Opening { callsite, opened, state, fields }) {
+            return inner.not_followed(state);
+        }
+        if let Some(carrier) = inner.carrier {
+            inner.carry(id, state, carrier);
         }
     }
 
@@ -358,6 +360,22 @@ impl JourneyLayer {
 }
 
 impl Inner {
+    #[cold]
+    fn not_followed(&self, state: State) {
+        if state.is_stage() {
+            self.parts.intake.count_lost(DropReason::QueueFull, 1);
+        }
+    }
+
+    #[cold]
+    fn carry(&self, id: &span::Id, state: State, carrier: fn() -> Option<CorrelationId>) {
+        if state.is_stage()
+            && let (Some(slot), Some(carried)) = (self.spans.find(id.into_u64()), carrier())
+        {
+            slot.change(id.into_u64(), |cold| cold.carried = Some(carried));
+        }
+    }
+
     /// The event that `#[instrument(err)]` emits: the attempt of the span it stands in failed, and of no other.
     fn failed_inside<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, failure: Option<Failure>)
     where

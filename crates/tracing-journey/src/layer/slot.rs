@@ -73,7 +73,6 @@ pub(crate) struct Opening<'a> {
     pub(crate) opened: Reading,
     pub(crate) state: State,
     pub(crate) fields: &'a mut Fields,
-    pub(crate) carried: Option<CorrelationId>,
 }
 
 impl Slot {
@@ -251,7 +250,7 @@ impl Slot {
     /// Fills a slot that was claimed. Nobody else knows the id of a span that is being made.
     #[inline]
     pub(super) fn start(&self, span: u64, opening: Opening<'_>) {
-        let Opening { callsite, opened, state, fields, carried } = opening;
+        let Opening { callsite, opened, state, fields } = opening;
         self.opened.store(opened.bits(), Release);
         self.last_exit.store(Reading::NEVER.bits(), Relaxed);
         self.busy.store(0, Relaxed);
@@ -259,17 +258,16 @@ impl Slot {
         self.callsite.store(callsite.number, Relaxed);
         self.put(fields.id, fields.at);
         let mut state = state.with_id(fields.id).bits() | State::READY;
-        if fields.rare.is_some() || carried.is_some() {
+        if let Some(rare) = fields.rare.take() {
             state |= State::COLD;
-            self.start_cold(span, fields, carried);
+            self.start_cold(span, *rare);
         }
         self.state.store(state, Release);
     }
 
     #[cold]
-    fn start_cold(&self, span: u64, fields: &mut Fields, carried: Option<CorrelationId>) {
-        let Rare { ids, failure } = fields.rare.take().map(|rare| *rare).unwrap_or_default();
-        *self.cold.lock() = Some(Box::new(Cold { span, ids, failure, carried, within: None }));
+    fn start_cold(&self, span: u64, Rare { ids, failure }: Rare) {
+        *self.cold.lock() = Some(Box::new(Cold { span, ids, failure, ..Cold::default() }));
     }
 
     /// The same for a root that is no business of ours but for the id that was made for it.
