@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 
 use journey_core::{
-    CorrelationId, Resolution, RouteIndex, Routes, StageError, StageIndex, StageRef, instant_from_number, parse_instant,
+    CorrelationId, Resolution, RouteIndex, Routes, StageError, StageIndex, StageRef, Within, instant_from_number,
+    parse_instant,
 };
 use tracing_core::{Field, field::Visit};
 
@@ -55,12 +56,19 @@ pub(crate) struct Fields {
     pub(crate) rare: Option<Box<Rare>>,
 }
 
-/// What few fields say.
+/// What few spans have.
 #[derive(Debug, Default)]
 pub(crate) struct Rare {
+    /// The span, once it is open: what an event with an explicit parent says of one that closed meanwhile is no other's.
+    pub(crate) span: u64,
     /// Ids of further id fields, and that of the first where it is long.
     pub(crate) ids: Vec<Id>,
     pub(crate) failure: Option<Failure>,
+    /// The id that came with the task, where the span has none of its own.
+    pub(crate) carried: Option<CorrelationId>,
+    /// Calls that ended inside.
+    #[expect(clippy::box_collection, reason = "it moves into a checkpoint, which keeps it small, as it is")]
+    pub(crate) within: Option<Box<Vec<Within>>>,
 }
 
 /// An id and the routes for which it counts.
@@ -153,7 +161,8 @@ impl Failure {
     pub(crate) fn into_error(self) -> Option<Box<StageError>> {
         let Self { failed, kind, journey_error, error, description } = self;
         let message = journey_error.or(error).or(description).unwrap_or_default();
-        failed.then(|| Box::new(StageError::new(kind.as_deref().unwrap_or("error"), &message)))
+        // Both were cut to what an error may have when they were taken.
+        failed.then(|| Box::new(StageError { kind: kind.unwrap_or_else(|| "error".to_owned()), message }))
     }
 
     /// Adds what was recorded later; the newer value stands.

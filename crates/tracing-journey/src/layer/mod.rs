@@ -62,7 +62,7 @@ pub use self::{filter::JourneyFilter, resolve::current_correlation_id};
 use crate::{
     clock::ProcessClock,
     intake::{Intake, Message},
-    sighting::{At, FullRecord, Passage, StageRecord, TraceIds},
+    sighting::{FullRecord, Passage, StageRecord, TraceIds},
 };
 
 /// A `tracing-subscriber` Layer that turns stage spans into checkpoints.
@@ -79,7 +79,7 @@ use crate::{
 /// counts as reached, at the instant it was dropped. Where cancellation matters, `future.stage("db_stored", &id)` tells
 /// the two apart. A span that is opened and never entered is a mark: reached when it was opened. An `async fn` that is
 /// never polled has no span and leaves no trace.
-pub struct JourneyLayer(Arc<Inner>);
+pub struct JourneyLayer(Arc<Inner>, Company);
 
 /// What the Layer is made of.
 pub(crate) struct LayerParts {
@@ -93,6 +93,15 @@ pub(crate) struct LayerParts {
     pub(crate) level: LevelFilter,
     /// Calls inside stages are collected.
     pub(crate) within: bool,
+}
+
+/// Who else is part of the subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Company {
+    /// Possibly other layers, which may want what is foreign to us.
+    Others,
+    /// Nobody.
+    None,
 }
 
 struct Inner {
@@ -128,7 +137,7 @@ impl JourneyLayer {
     /// With a source of ids that come with a task rather than with a span, such as a message's headers.
     fn with_carrier(parts: LayerParts, carrier: Option<fn() -> Option<CorrelationId>>) -> Self {
         let callsites = Arc::new(Callsites::new(Arc::clone(&parts.routes), parts.within));
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             foreign: callsites.foreign(),
             callsites,
             spans: OpenSpans::new(),
@@ -138,7 +147,14 @@ impl JourneyLayer {
             carrier,
             #[cfg(feature = "opentelemetry")]
             otel: otel::OtelLink::default(),
-        }))
+        });
+        Self(inner, Company::Others)
+    }
+
+    /// For a subscriber that has no other layer: callsites that are no business of ours are switched off, which costs
+    /// less than a per-layer filter does.
+    pub(crate) fn alone(self) -> Self {
+        Self(self.0, Company::None)
     }
 
     /// The per-layer filter that belongs to this Layer.
@@ -149,21 +165,6 @@ impl JourneyLayer {
     /// A handle that tells what the Layer noticed, also after it has moved into a subscriber.
     pub(crate) fn watched(&self) -> Watched {
         Watched::new(Arc::clone(&self.0))
-    }
-
-    /// The subscriber that we are part of.
-    fn dispatch(&self) -> Option<Dispatch> {
-        if let Some(known) = self.0.dispatch.get() {
-            return known.upgrade();
-        }
-        // `Option` and `Vec` of layers do not pass `on_register_dispatch` on. The thread's default is ours nearly
-        // always; a span id means nothing to any other, so it is checked.
-        let default = dispatcher::get_default(Dispatch::clone);
-        let is_ours = default.downcast_ref::<Self>().is_some_and(|found| Arc::ptr_eq(&found.0, &self.0));
-        is_ours.then(|| {
-            let _ = self.0.dispatch.set(default.downgrade());
-            default
-        })
     }
 
     // The paths of stages are out of line, so that the hooks stay small for everybody else's spans.
@@ -240,7 +241,7 @@ impl JourneyLayer {
         #[cfg(feature = "opentelemetry")]
         let (trace, _hushed) = {
             let hushed = Hushed::new();
-            let context = inner.otel.at_close(self.dispatch(), id, state.context_seen());
+            let context = inner.otel.at_close(self.0.dispatch(), id, state.context_seen());
             if let (Some(context), Some(journey)) = (&context, short.and_then(IdWords::id)) {
                 inner.otel.annotate(&inner.parts.routes, context, &journey, stage);
             }
@@ -266,7 +267,7 @@ impl JourneyLayer {
             StageOf::Known(stage) => slot.id_for(span, stage.route, &inner.callsites),
             StageOf::None | StageOf::Unknown => None,
         };
-        let cold = slot.take_cold(span);
+        let cold = slot.take_cold(span).map(|cold| *cold).unwrap_or_default();
         inner.spans.close(span, slot);
         if let Some(kind) = state.call() {
             let nanos = inner.parts.clock.between(passage.opened, passage.end);
@@ -285,7 +286,7 @@ impl JourneyLayer {
         #[cfg(feature = "opentelemetry")]
         let (context, _hushed) = {
             let hushed = Hushed::new();
-            (inner.otel.at_close(self.dispatch(), id, state.context_seen()), hushed)
+            (inner.otel.at_close(self.0.dispatch(), id, state.context_seen()), hushed)
         };
         #[cfg(feature = "opentelemetry")]
         let trace = context.as_ref().map(|context| context.ids).unwrap_or_default();
@@ -353,13 +354,28 @@ impl JourneyLayer {
     #[cfg(feature = "opentelemetry")]
     #[cold]
     fn ask_for_context(&self, slot: &Slot, id: &span::Id) {
-        if slot.state().is_stage() && self.0.otel.has_context(self.dispatch(), id) {
+        if slot.state().is_stage() && self.0.otel.has_context(self.0.dispatch(), id) {
             slot.context_was_seen();
         }
     }
 }
 
 impl Inner {
+    /// The subscriber that we are part of.
+    fn dispatch(self: &Arc<Self>) -> Option<Dispatch> {
+        if let Some(known) = self.dispatch.get() {
+            return known.upgrade();
+        }
+        // `Option` and `Vec` of layers do not pass `on_register_dispatch` on. The thread's default is ours nearly
+        // always; a span id means nothing to any other, so it is checked.
+        let default = dispatcher::get_default(Dispatch::clone);
+        let is_ours = default.downcast_ref::<JourneyLayer>().is_some_and(|found| Arc::ptr_eq(&found.0, self));
+        is_ours.then(|| {
+            let _ = self.dispatch.set(default.downgrade());
+            default
+        })
+    }
+
     #[cold]
     fn not_followed(&self, state: State) {
         if state.is_stage() {
@@ -412,7 +428,11 @@ where
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         self.0.callsites.find(metadata);
         // A plain layer that says `never` switches the callsite off for everybody.
-        Interest::always()
+        if self.1 == Company::Others || self.0.callsites.wants(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -49,22 +49,7 @@ pub(crate) struct Slot {
     at: AtomicU64,
     /// The first id, where the state says that it is short.
     words: [AtomicU64; ID_WORDS],
-    cold: Mutex<Option<Box<Cold>>>,
-}
-
-/// What few spans have.
-#[derive(Debug, Default)]
-pub(crate) struct Cold {
-    /// The span: what an event with an explicit parent says of a span that closed meanwhile is no other span's.
-    span: u64,
-    /// Ids that are long, and those of further id fields.
-    ids: Vec<Id>,
-    pub(crate) failure: Option<Failure>,
-    /// The id that came with the task, where the span has none of its own.
-    pub(crate) carried: Option<CorrelationId>,
-    /// Calls that ended inside.
-    #[expect(clippy::box_collection, reason = "it moves into a checkpoint, which keeps it small, as it is")]
-    pub(crate) within: Option<Box<Vec<Within>>>,
+    cold: Mutex<Option<Box<Rare>>>,
 }
 
 /// A span that is opened.
@@ -175,9 +160,9 @@ impl Slot {
     }
 
     /// Changes the cold part of a span, unless it is no longer that span.
-    pub(crate) fn change<R>(&self, span: u64, change: impl FnOnce(&mut Cold) -> R) -> Option<R> {
+    pub(crate) fn change<R>(&self, span: u64, change: impl FnOnce(&mut Rare) -> R) -> Option<R> {
         let (mut cold, _) = self.locked(span)?;
-        let changed = change(cold.get_or_insert_with(|| Box::new(Cold { span, ..Cold::default() })));
+        let changed = change(cold.get_or_insert_with(|| Box::new(Rare { span, ..Rare::default() })));
         // Of whichever span is here now: another one finds that the cold part is not its own.
         self.state.fetch_or(State::COLD, Release);
         Some(changed)
@@ -260,14 +245,15 @@ impl Slot {
         let mut state = state.with_id(fields.id).bits() | State::READY;
         if let Some(rare) = fields.rare.take() {
             state |= State::COLD;
-            self.start_cold(span, *rare);
+            self.start_cold(span, rare);
         }
         self.state.store(state, Release);
     }
 
     #[cold]
-    fn start_cold(&self, span: u64, Rare { ids, failure }: Rare) {
-        *self.cold.lock() = Some(Box::new(Cold { span, ids, failure, ..Cold::default() }));
+    fn start_cold(&self, span: u64, mut rare: Box<Rare>) {
+        rare.span = span;
+        *self.cold.lock() = Some(rare);
     }
 
     /// The same for a root that is no business of ours but for the id that was made for it.
@@ -276,7 +262,7 @@ impl Slot {
         self.entered.store(0, Relaxed);
         self.callsite.store(NO_CALLSITE, Relaxed);
         let ids = vec![Id { routes, id: Some(id) }];
-        *self.cold.lock() = Some(Box::new(Cold { span, ids, ..Cold::default() }));
+        *self.cold.lock() = Some(Box::new(Rare { span, ids, ..Rare::default() }));
         self.state.store(State::READY | State::COLD, Release);
     }
 
@@ -293,11 +279,9 @@ impl Slot {
     }
 
     /// The cold part of a span that closes.
-    pub(crate) fn take_cold(&self, span: u64) -> Cold {
-        if !self.state().is_cold() {
-            return Cold::default();
-        }
-        self.cold.lock().take().filter(|cold| cold.span == span).map(|cold| *cold).unwrap_or_default()
+    pub(crate) fn take_cold(&self, span: u64) -> Option<Box<Rare>> {
+        let cold = if self.state().is_cold() { self.cold.lock().take() } else { None };
+        cold.filter(|cold| cold.span == span)
     }
 
     /// Gives the slot up. Everything has been read.
@@ -308,7 +292,7 @@ impl Slot {
     }
 
     /// The cold part, where the slot is still that span's.
-    fn locked(&self, span: u64) -> Option<(MutexGuard<'_, Option<Box<Cold>>>, State)> {
+    fn locked(&self, span: u64) -> Option<(MutexGuard<'_, Option<Box<Rare>>>, State)> {
         let mut cold = self.cold.lock();
         if self.id.load(Acquire) != span {
             return None;
