@@ -37,7 +37,7 @@ thread_local! {
 impl<T: Timed> Lanes<T> {
     /// Room for `capacity`, at least 1.
     pub(super) fn new(capacity: usize) -> Self {
-        let lanes = (capacity / LEAST).clamp(1, LANES);
+        let lanes = 1 << (capacity / LEAST).clamp(1, LANES).ilog2();
         Self {
             // Rounded down: what is asked for is the most that may wait.
             lanes: (0..lanes).map(|_| ArrayQueue::new((capacity / lanes).max(1))).collect(),
@@ -45,10 +45,13 @@ impl<T: Timed> Lanes<T> {
         }
     }
 
-    /// Adds something; gives it back where there is no room. Otherwise says whether much is waiting where it went.
+    /// Adds something; gives it back where there is no room.
     #[inline]
     pub(super) fn push(&self, value: T) -> Result<(), T> {
-        self.lanes[self.own_lane()].push(value).or_else(|value| self.push_elsewhere(value))
+        match self.lanes[self.own_lane()].push(value) {
+            Ok(()) => Ok(()),
+            Err(value) => self.push_elsewhere(value),
+        }
     }
 
     /// Whether the lane of this thread is more than half full.
@@ -128,7 +131,8 @@ impl<T: Timed> Lanes<T> {
     #[inline]
     fn own_lane(&self) -> usize {
         let lane = LANE.get();
-        (if lane == usize::MAX { choose_lane() } else { lane }) % self.lanes.len()
+        // A power of two of them.
+        (if lane == usize::MAX { choose_lane() } else { lane }) & (self.lanes.len() - 1)
     }
 }
 

@@ -105,9 +105,7 @@ impl Intake {
     /// Hands one message over; where there is no room it is dropped and counted. Never waits.
     pub(crate) fn offer(&self, message: Message) {
         if let Err(message) = self.queue.push(message) {
-            self.count(&message, DropReason::QueueFull);
-            self.wake();
-            return;
+            return self.refuse(&message);
         }
         let offered = OFFERED.get();
         OFFERED.set(offered.wrapping_add(1));
@@ -119,6 +117,12 @@ impl Intake {
         if self.closed.load(SeqCst) {
             self.refuse_rest();
         }
+    }
+
+    #[cold]
+    fn refuse(&self, message: &Message) {
+        self.count(message, DropReason::QueueFull);
+        self.wake();
     }
 
     #[inline(never)]

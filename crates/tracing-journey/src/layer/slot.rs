@@ -91,7 +91,7 @@ impl Slot {
         self.last_exit.store(now.bits(), Relaxed);
         if entered == 0 {
             let busy = now.since(Reading::of_bits(self.last_enter.load(Relaxed)));
-            self.busy.store(self.busy.load(Relaxed).saturating_add(busy), Relaxed);
+            self.busy.store(self.busy.load(Relaxed).wrapping_add(busy), Relaxed);
         }
     }
 

@@ -51,7 +51,7 @@ struct IdPieces<'a> {
 
 impl TakenId {
     /// Takes a value, and gives an id that does not fit. User code runs inside, except for a text.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, value: &Value<'_>) -> Option<Box<CorrelationId>> {
         // The most frequent forms come first.
         match value {
