@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{Heap, Result, gate, process, time, tracker};
+use crate::{Heap, Result, gate, outage, process, time, tracker};
 
 /// What a case measured.
 pub(crate) type Figures = BTreeMap<String, f64>;
@@ -18,15 +18,20 @@ pub(crate) fn main(case: &str, arguments: &[&str], heap: Option<fn() -> Heap>) -
         ("steps", None) => gate::steps(arguments)?,
         ("allocations", Some(heap)) => gate::allocations(heap)?,
         ("memory", Some(heap)) => gate::memory(arguments, heap)?,
+        ("encode-allocations", Some(heap)) => process::encode_allocations(heap)?,
         ("throughput", None) => tracker::throughput(arguments)?,
         ("holds", None) => tracker::holds()?,
         ("readers", None) => tracker::readers()?,
+        ("outage-run", None) => outage::paced(arguments)?,
         ("paced", None) => process::paced(arguments)?,
         ("idle", None) => process::idle(arguments)?,
         ("export", None) => process::export(arguments)?,
+        ("encode", None) => process::encode()?,
         ("sdk-export", None) => process::sdk_export()?,
         ("shutdown", None) => process::shutdown(arguments)?,
-        (_, Some(_)) => return Err("only `allocations` and `memory` run under the counting allocator".into()),
+        (_, Some(_)) => {
+            return Err("only `allocations`, `encode-allocations` and `memory` run under the counting allocator".into());
+        }
         (_, None) => return Err("is no case (try `journey-bench --help`)".into()),
     };
     for (name, value) in figures {
@@ -37,12 +42,13 @@ pub(crate) fn main(case: &str, arguments: &[&str], heap: Option<fn() -> Heap>) -
 
 /// Runs a case with this program and reads its figures.
 pub(crate) fn run(arguments: &[&str]) -> Result<Figures> {
-    run_with(&own()?, arguments)
+    run_with(&own()?, arguments, &[])
 }
 
 /// The same with another program of ours.
-pub(crate) fn run_with(program: &Path, arguments: &[&str]) -> Result<Figures> {
-    let output = Command::new(program).args(arguments).stderr(Stdio::inherit()).output()?;
+pub(crate) fn run_with(program: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Figures> {
+    let variables = variables.iter().copied();
+    let output = Command::new(program).args(arguments).envs(variables).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("`{}` failed: {}", arguments.join(" "), output.status).into());
     }

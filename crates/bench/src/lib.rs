@@ -9,6 +9,8 @@
 //! | `time` | how long does a stage take, ours and the peers' in paired rounds? |
 //! | `tracker` | how fast is the tracker, and how long does anybody wait for it? |
 //! | `process` | what do a collector, readers, an idle hour, a start and an end cost the process? |
+//! | `outage` | how much memory does it need while the collector is away? |
+//! | `collector` | where does OTLP go? |
 //! | `page` | how does all this become docs/performance.md? |
 //!
 //! A process has one subscriber for its life, as services do, so that every case runs in a child process. The zero line
@@ -20,7 +22,9 @@
 )]
 
 mod child;
+mod collector;
 mod gate;
+mod outage;
 mod page;
 mod peer;
 mod process;
@@ -41,13 +45,20 @@ pub struct Heap {
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
+/// Processor time of this thread: by the wall clock the longest call is the one in which another thread had the core.
+pub(crate) fn processor_time() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
+}
+
 const USAGE: &str = "journey-bench <case>
 
   gate     instructions, allocations and bytes against crates/bench/budgets.toml; exit code 1 where one rose
   time     nanoseconds per stage, beside the peers
   tracker  the tracker alone: throughput, longest hold, waiting readers
   process  collectors, event streams, idle, shutdown, start
-  page     docs/performance.md from the figures of the four above
+  outage   memory with a dead collector, twice ten minutes (--seconds <n>)
+  page     docs/performance.md from the figures of the others
 
 Options: --rounds <n> (default 7) for `time`, `process`; --only <part of a name> for `gate`, `time`, `process`.
 Figures are kept in target/bench. Run from the root of the repository: `cargo run --profile measure -p journey-bench -- gate`";
@@ -63,6 +74,7 @@ pub fn main(heap: Option<fn() -> Heap>) -> ExitCode {
         "time" => time::run(&rest).map(|()| true),
         "tracker" => tracker::run().map(|()| true),
         "process" => process::run(&rest).map(|()| true),
+        "outage" => outage::run(&rest).map(|()| true),
         "page" => page::write().map(|()| true),
         "-h" | "--help" => {
             println!("{USAGE}");

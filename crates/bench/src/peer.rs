@@ -26,7 +26,7 @@ use tracing_journey::{Builder, JourneyHandle};
 use tracing_subscriber::{Layer, fmt::format::FmtSpan, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    Result,
+    Result, process,
     work::{Cursor, Form, STAGES, next_id},
 };
 
@@ -34,6 +34,9 @@ use crate::{
 const SOON: Duration = Duration::from_secs(20);
 /// What peers without a background thread wait for between two bursts, so that all start as cold.
 const REST: Duration = Duration::from_micros(50);
+
+/// Names the address of the driver's collector, for peers that send.
+pub(crate) const COLLECTOR: &str = "JOURNEY_BENCH_COLLECTOR";
 
 /// The zero line: a layer that does nothing, so that the registry closes spans and reuses their slots.
 struct Nothing;
@@ -47,6 +50,8 @@ pub(crate) struct Installed {
     tracer: Option<SdkTracerProvider>,
     exported: Arc<AtomicU64>,
     fastrace: bool,
+    /// Spans go to the driver's collector, which counts them.
+    remote: bool,
     _meter: Option<SdkMeterProvider>,
 }
 
@@ -62,6 +67,11 @@ pub(crate) fn journey() -> Builder {
     tracing_journey::builder().service("bench").environment([]).no_http().with_fmt(false)
 }
 
+/// The receiver that the driver started for this process.
+fn collector() -> Result<String> {
+    Ok(std::env::var(COLLECTOR).map_err(|_| format!("{COLLECTOR} is not set: the driver names its collector there"))?)
+}
+
 /// Makes a peer the subscriber of this process.
 pub(crate) fn install(name: &str) -> Result<Installed> {
     // Room for whole bursts and for every journey of the largest window: a refusal would be cheap and prove nothing.
@@ -75,6 +85,12 @@ pub(crate) fn install(name: &str) -> Result<Installed> {
         "zero-zero" => registry().with(Nothing).with(Nothing).try_init()?,
         "journey" => {
             let (layer, handle) = roomy().build()?;
+            registry().with(layer).try_init()?;
+            installed.journey = Some(handle);
+        }
+        "journey-bounded" => {
+            // Bounds that a short run reaches.
+            let (layer, handle) = journey().queue(262_144).max_active(20_000).build()?;
             registry().with(layer).try_init()?;
             installed.journey = Some(handle);
         }
@@ -101,6 +117,27 @@ pub(crate) fn install(name: &str) -> Result<Installed> {
             registry().with(tracing_timing::Builder::default().span_close_events().layer(histogram)).try_init()?;
         }
         "otel" => registry().with(installed.otel()).try_init()?,
+        #[cfg(feature = "otlp-peer")]
+        "otel-otlp" => {
+            use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+            let endpoint = format!("{}/v1/traces", collector()?);
+            let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
+            let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
+            let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("bench"));
+            // What the exporter's own HTTP client has to say would be traced and exported again.
+            let ours = tracing_subscriber::filter::filter_fn(|metadata| metadata.target().starts_with("journey_bench"));
+            registry().with(Nothing).with(layer).with(ours).try_init()?;
+            installed.tracer = Some(provider);
+            installed.remote = true;
+        }
+        "journey-otlp" => {
+            // It exports while the next burst runs: the bursts are not paced, so there is room for all their journeys.
+            let builder = process::exporting_from(&collector()?, "65536");
+            let (layer, handle) = builder.queue(262_144).max_active(1_000_000).build()?;
+            registry().with(layer).try_init()?;
+            installed.journey = Some(handle);
+            installed.remote = true;
+        }
         "otel-journey" => {
             let (layer, handle) = roomy().build()?;
             registry().with(layer).with(installed.otel()).try_init()?;
@@ -163,6 +200,13 @@ impl Installed {
             }
             lost
         });
+        if self.remote {
+            // The collector knows what arrived, once everything was sent.
+            if let Some(journey) = &self.journey {
+                journey.shutdown(SOON);
+            }
+            return ours.unwrap_or(0);
+        }
         let arrived = self.exported.load(Relaxed);
         let theirs = self.tracer.as_ref().map(|_| (made * form.spans() as u64 + besides).abs_diff(arrived));
         // A root per journey comes on top.

@@ -3,15 +3,19 @@
 use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     process::{Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
+use journey_core::{
+    Checkpoint, CorrelationId, FinishedSink, Journey, Limits, Live, RouteIndex, Routes, Source, StageIndex, StageRef,
+    TraceIdKey,
+};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_proto::{
     tonic::collector::trace::v1::ExportTraceServiceRequest,
@@ -23,13 +27,17 @@ use opentelemetry_sdk::{
     trace::{SdkTracerProvider, SpanData, SpanExporter},
 };
 use prost::Message;
-use tracing_journey::{Builder, JourneyHandle};
+use tracing_journey::{
+    Builder, JourneyHandle,
+    journey_otlp::{OtlpConfig, TraceEncoder},
+};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    Result,
+    Heap, Result,
     child::{self, Figures, Spread, figures, number, option, quantile},
-    page, peer,
+    collector::{Behaviour, Collector},
+    page, peer, processor_time,
     work::{self, Cursor, Form, STAGES, one_step, work_journeys},
 };
 
@@ -59,72 +67,24 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// How a collector behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Collector {
-    Healthy,
-    Hung,
-    Dead,
-}
-
-/// Starts a collector on threads of the driver, which is not the process that is measured; its address.
-fn collector(behaviour: Collector) -> Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = format!("http://{}", listener.local_addr()?);
-    match behaviour {
-        // The port is free again: connections are refused.
-        Collector::Dead => drop(listener),
-        Collector::Hung => {
-            std::thread::spawn(move || listener.incoming().collect::<Vec<_>>());
-        }
-        Collector::Healthy => {
-            std::thread::spawn(move || {
-                for stream in listener.incoming().flatten() {
-                    std::thread::spawn(move || answer_all(stream));
-                }
-            });
-        }
-    }
-    Ok(address)
-}
-
-/// Takes requests of OTLP over HTTP/1.1 until the client leaves.
-fn answer_all(stream: TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut writer = stream;
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let line = line.trim().to_ascii_lowercase();
-            if line.is_empty() {
-                break;
-            }
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap_or(0);
-            }
-        }
-        std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink())?;
-        writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n")?;
-    }
-}
-
 /// Our builder with an exporter to a collector, or none.
-fn exporting(endpoint: &str) -> Builder {
+pub(crate) fn exporting(endpoint: &str) -> Builder {
+    exporting_from(endpoint, "2048")
+}
+
+/// The same with room for so many finished journeys.
+pub(crate) fn exporting_from(endpoint: &str, queue: &str) -> Builder {
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ("OTEL_BSP_SCHEDULE_DELAY", "200"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", queue),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     if endpoint == NONE { peer::journey() } else { peer::journey().environment(variables) }
 }
 
-fn install(builder: Builder) -> Result<JourneyHandle> {
+pub(crate) fn install(builder: Builder) -> Result<JourneyHandle> {
     let (layer, handle) = builder.build()?;
     tracing_subscriber::registry().with(layer).try_init()?;
     Ok(handle)
@@ -176,11 +136,11 @@ pub(crate) fn paced(arguments: &[&str]) -> Result<Figures> {
 }
 
 fn measure_collectors(rounds: usize) -> Result<Figures> {
-    let states = [("healthy", Collector::Healthy), ("hung", Collector::Hung), ("dead", Collector::Dead)];
+    let states = [("healthy", Behaviour::Healthy), ("hung", Behaviour::Hung), ("dead", Behaviour::Dead)];
     let mut seen: Vec<(&str, Vec<Figures>)> = states.iter().map(|(name, _)| (*name, Vec::new())).collect();
     for _ in 0..rounds {
         for ((_, behaviour), (_, runs)) in states.iter().zip(&mut seen) {
-            runs.push(child::run(&["paced", &collector(*behaviour)?, "0", "2000", "3000"])?);
+            runs.push(child::run(&["paced", &Collector::start(*behaviour)?.address, "0", "2000", "3000"])?);
         }
     }
     let mut text = String::from(
@@ -322,7 +282,7 @@ fn cpu_of_threads() -> Result<Vec<(String, u64)>> {
 }
 
 fn measure_idle() -> Result<Figures> {
-    let figures = child::run(&["idle", &collector(Collector::Healthy)?, "10"])?;
+    let figures = child::run(&["idle", &Collector::start(Behaviour::Healthy)?.address, "10"])?;
     let mut text = String::from(
         "### Idle for ten seconds, endpoint and exporter on\n\n| thread | ms of every second |\n|---|---|\n",
     );
@@ -382,11 +342,11 @@ struct Encode {
 
 impl SpanExporter for Encode {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let (start, spans) = (Instant::now(), batch.len() as u64);
+        let (start, spans) = (processor_time(), batch.len() as u64);
         let resource = ResourceAttributesWithSchema::from(&Resource::builder_empty().build());
         let resource_spans = group_spans_by_resource_and_scope(batch, &resource);
         std::hint::black_box(ExportTraceServiceRequest { resource_spans }.encode_to_vec());
-        self.nanos.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
+        self.nanos.fetch_add(processor_time().saturating_sub(start).as_nanos() as u64, Relaxed);
         self.spans.fetch_add(spans, Relaxed);
         Ok(())
     }
@@ -411,18 +371,104 @@ pub(crate) fn sdk_export() -> Result<Figures> {
     Ok(figures([("ns", encode.nanos.load(Relaxed) as f64 / spans as f64 * STAGES as f64)]))
 }
 
+/// Keeps finished journeys.
+#[derive(Default)]
+struct Keep(Mutex<Vec<Journey>>);
+
+impl FinishedSink for Keep {
+    fn finished(&self, journey: &Journey) -> bool {
+        // Nobody else holds it, and a poisoned list would fail the count below.
+        self.0.lock().is_ok_and(|mut kept| {
+            kept.push(journey.clone());
+            true
+        })
+    }
+}
+
+/// Journeys that went through the tracker, and the encoder of the exporter.
+fn finished_journeys() -> Result<(Vec<Journey>, TraceEncoder)> {
+    const JOURNEYS: u64 = 10_000;
+    let start = 1_800_000_000_000_000_000;
+    let own = Source { service: "bench".to_owned(), ..Source::default() };
+    let live =
+        Live::new(Arc::new(Routes::default()), own, Limits::default(), TraceIdKey::default(), Arc::new(move || start));
+    let keep = Arc::new(Keep::default());
+    live.add_sink(Arc::clone(&keep) as _);
+    for number in 0..JOURNEYS {
+        let id = CorrelationId::new(&work::id(number))?;
+        live.write(|tracker, now| {
+            for stage in 0..STAGES {
+                let at = start + number as i64 * 1_000_003 + stage as i64 * 180_000_017;
+                let stage = StageRef { route: RouteIndex(0), stage: StageIndex(stage as u16) };
+                let _ = tracker.record(Checkpoint { busy_us: 40, ..Checkpoint::reached(id.clone(), stage, at) }, now);
+            }
+        });
+    }
+    let journeys = keep.0.lock().map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default();
+    if journeys.len() as u64 != JOURNEYS {
+        return Err(format!("{} of {JOURNEYS} journeys were finished", journeys.len()).into());
+    }
+    Ok((journeys, TraceEncoder::new(&live, &OtlpConfig::to_file("unused"))))
+}
+
+/// Child: finished journeys to OTLP requests of as many as the exporter puts into one.
+pub(crate) fn encode() -> Result<Figures> {
+    const BATCH: usize = 512;
+    let (journeys, mut encoder) = finished_journeys()?;
+    let mut taken = Duration::ZERO;
+    let (mut rounds, mut bytes) = (0, 0);
+    // The first round is not timed.
+    while rounds <= 10 {
+        let start = processor_time();
+        for batch in journeys.chunks(BATCH) {
+            encoder.clear();
+            let seen = batch.iter().filter(|journey| encoder.append(journey)).count();
+            let request = std::hint::black_box(encoder.request());
+            if rounds == 0 {
+                bytes += request.len();
+            }
+            if seen != batch.len() {
+                return Err(format!("{seen} of {} journeys were encoded", batch.len()).into());
+            }
+        }
+        taken += if rounds > 0 { processor_time().saturating_sub(start) } else { Duration::ZERO };
+        rounds += 1;
+    }
+    let per_journey = |value: f64| value / journeys.len() as f64;
+    Ok(figures([("ns", per_journey(taken.as_nanos() as f64 / 10.0)), ("bytes", per_journey(bytes as f64))]))
+}
+
+/// Child: allocations for each journey that is encoded into room that is there.
+pub(crate) fn encode_allocations(heap: fn() -> Heap) -> Result<Figures> {
+    let (journeys, mut encoder) = finished_journeys()?;
+    let mut round = || {
+        encoder.clear();
+        journeys.iter().filter(|journey| encoder.append(journey)).count()
+    };
+    round();
+    let before = heap().allocations;
+    let seen = round();
+    let allocations = heap().allocations - before;
+    Ok(figures([("allocations_per_export", allocations as f64 / seen as f64)]))
+}
+
 fn measure_export(rounds: usize) -> Result<Figures> {
-    let (mut ours, mut sdk) = (Vec::new(), Vec::new());
+    let (mut ours, mut thread, mut sdk) = (Vec::new(), Vec::new(), Vec::new());
+    let mut bytes = f64::NAN;
     for _ in 0..rounds {
-        let of = |figures: Figures| figures.get("ns").copied().unwrap_or(f64::NAN);
-        ours.push(of(child::run(&["export", &collector(Collector::Healthy)?])?));
-        sdk.push(of(child::run(&["sdk-export"])?));
+        let of = |figures: &Figures, name: &str| figures.get(name).copied().unwrap_or(f64::NAN);
+        let encoded = child::run(&["encode"])?;
+        ours.push(of(&encoded, "ns"));
+        bytes = of(&encoded, "bytes");
+        sdk.push(of(&child::run(&["sdk-export"])?, "ns"));
+        thread.push(of(&child::run(&["export", &Collector::start(Behaviour::Healthy)?.address])?, "ns"));
     }
     let shares: Vec<f64> = ours.iter().zip(&sdk).map(|(ours, sdk)| ours / sdk).collect();
     let text = format!(
-        "### A finished journey on its way to a collector\n\n| what | ns per journey |\n|---|---|\n| **Journey**: everything the export thread does, with HTTP and system calls | {} |\n| twelve SDK spans: conversion and protobuf alone | {} |\n",
+        "### A finished journey on its way to a collector\n\n| what | ns per journey |\n|---|---|\n| **Journey**: conversion and protobuf, twelve spans of {bytes:.0} bytes together | {} |\n| twelve SDK spans: conversion and protobuf | {} |\n| **Journey**: everything the export thread does, with HTTP and system calls | {} |\n",
         Spread::of(&ours).text(0),
-        Spread::of(&sdk).text(0)
+        Spread::of(&sdk).text(0),
+        Spread::of(&thread).text(0)
     );
     page::keep_table("process", "export", &text)?;
     Ok(figures([("share_otlp", Spread::of(&shares).median)]))
@@ -447,7 +493,9 @@ pub(crate) fn shutdown(arguments: &[&str]) -> Result<Figures> {
 }
 
 fn measure_shutdown() -> Result<Figures> {
-    let runs = (0..3).map(|_| child::run(&["shutdown", &collector(Collector::Hung)?])).collect::<Result<Vec<_>>>()?;
+    let runs = (0..3)
+        .map(|_| child::run(&["shutdown", &Collector::start(Behaviour::Hung)?.address]))
+        .collect::<Result<Vec<_>>>()?;
     Ok(figures([("shutdown_beyond_ms", Spread::of(&column(&runs, "shutdown_beyond_ms")).max)]))
 }
 

@@ -16,6 +16,7 @@ use std::{
 use crate::{
     Result,
     child::{self, Figures, Spread, beside, figures, number, option},
+    collector::{Behaviour, Collector},
     page, peer,
     work::{self, Cursor, Form, STAGES, work_journeys},
 };
@@ -47,6 +48,8 @@ const ALL: &[&str] = &[
     "fmt",
     "fmt-close",
     "otel",
+    "otel-otlp",
+    "journey-otlp",
     "otel-journey",
     "timing",
     "histogram",
@@ -125,14 +128,22 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         eprintln!("round {} of {rounds}", round + 1);
         for setting in &settings {
             for peer in setting.peers {
-                // Both installed means that ours reads the others' ids, which is a feature of the build.
+                // Both installed means that ours reads the others' ids, and the OTLP exporter brings an HTTP client: both
+                // are features of the build.
                 let program = match (*peer, &linked) {
-                    ("otel-journey", None) => continue,
-                    ("otel-journey", Some(linked)) => linked.clone(),
+                    ("otel-journey" | "otel-otlp", None) => continue,
+                    ("otel-journey" | "otel-otlp", Some(linked)) => linked.clone(),
                     _ => child::own()?,
                 };
-                let measured =
-                    child::run_with(&program, &words(setting, peer).iter().map(String::as_str).collect::<Vec<_>>())?;
+                let collector = Collector::start(Behaviour::Healthy)?;
+                let words = words(setting, peer);
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                let mut measured = child::run_with(&program, &words, &[(peer::COLLECTOR, &collector.address)])?;
+                if matches!(*peer, "otel-otlp" | "journey-otlp") {
+                    let made = measured.get("spans").copied().unwrap_or(f64::NAN);
+                    let missing = (made - collector.spans.load(Ordering::Relaxed) as f64).abs();
+                    *measured.entry("lost".to_owned()).or_default() += missing;
+                }
                 times.entry((setting.key, peer)).or_default().push(measured.get("ns").copied().unwrap_or(f64::NAN));
                 *lost.entry((setting.key, peer)).or_default() += measured.get("lost").copied().unwrap_or(0.0);
             }
@@ -187,6 +198,8 @@ fn name(peer: &str) -> &str {
         "fmt" => "fmt, JSON, into a sink",
         "fmt-close" => "fmt, JSON, into a sink, with close events",
         "otel" => "tracing-opentelemetry, batch, discarding exporter",
+        "otel-otlp" => "tracing-opentelemetry, batch, OTLP over HTTP to a receiver process",
+        "journey-otlp" => "**Journey**, `build`, OTLP over HTTP to a receiver process",
         "otel-journey" => "tracing-opentelemetry and **Journey**, linked",
         "timing" => "tracing-timing, close events, two digits",
         "histogram" => "one SDK histogram record (no span, no registry)",
@@ -280,7 +293,13 @@ pub(crate) fn burst(arguments: &[&str]) -> Result<Figures> {
     let made = (WARM_UP + BURSTS) * steps * threads;
     let claims = threads + (threads - 1) * SPACERS;
     let lost = installed.lost(form, made as u64, claims as u64);
-    Ok(figures([("ns", spent.as_nanos() as f64 / (BURSTS * steps) as f64), ("lost", lost as f64)]))
+    // A journey of twelve stages is a root and eleven legs; what claims a thread is a span of its own for others.
+    let spans = if peer.starts_with("journey") { made } else { made * form.spans() + claims };
+    Ok(figures([
+        ("spans", spans as f64),
+        ("ns", spent.as_nanos() as f64 / (BURSTS * steps) as f64),
+        ("lost", lost as f64),
+    ]))
 }
 
 /// Uses tracing once, so that this thread has its number.

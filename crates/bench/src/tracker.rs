@@ -20,7 +20,7 @@ use tracing_journey::journey_http::{Health, HttpConfig, HttpServer};
 use crate::{
     Result,
     child::{self, Figures, figures, number, quantile},
-    page,
+    page, processor_time,
     work::{self, Cursor, STAGES},
 };
 
@@ -33,7 +33,7 @@ const START: i64 = 1_800_000_000_000_000_000;
 pub(crate) fn run() -> Result<()> {
     let mut all = Figures::new();
     let mut text = String::from(
-        "### Tracker: one core, all stages of 300 000 journeys\n\n| journeys open | checkpoints a second |\n|---|---|\n",
+        "### Tracker: one core, all stages of 300 000 journeys\n\nBy processor time of the one thread.\n\n| journeys open | checkpoints a second |\n|---|---|\n",
     );
     for window in ["1", "10000", "100000"] {
         let runs = (0..3).map(|_| child::run(&["throughput", window])).collect::<Result<Vec<_>>>()?;
@@ -43,11 +43,17 @@ pub(crate) fn run() -> Result<()> {
         all.insert(format!("checkpoints_per_second_{window}"), rate.median);
     }
     page::keep_table("tracker", "throughput", &text)?;
-    let holds = child::run(&["holds"])?;
+    let mut holds = Figures::new();
+    for _ in 0..5 {
+        for (name, value) in child::run(&["holds"])? {
+            let least = holds.entry(name).or_insert(f64::INFINITY);
+            *least = least.min(value);
+        }
+    }
     let mut text = String::from(
-        "### Longest calls with 1 000 000 journeys open\n\n| call | us | longer than 1 ms |\n|---|---|---|\n",
+        "### Longest calls with 1 000 000 journeys open\n\nProcessor time of the calling thread, the least of five runs: a pause of ours comes in every one. `nothing` does nothing, as often as `record`: what it shows is the machine's.\n\n| call | us | longer than 20 us |\n|---|---|---|\n",
     );
-    for call in ["record", "tick", "tick_stuck", "summary", "lookup"] {
+    for call in ["record", "tick", "tick_stuck", "summary", "lookup", "nothing"] {
         let of = |name: String| holds.get(&name).copied().unwrap_or(f64::NAN);
         let _ = writeln!(
             text,
@@ -129,9 +135,9 @@ pub(crate) fn throughput(arguments: &[&str]) -> Result<Figures> {
     let ids = correlation_ids(300_000)?;
     let batches = ids.len() * STAGES / BATCH;
     let mut writer = Writer::new(&live, &ids, window);
-    let start = Instant::now();
+    let start = processor_time();
     (0..batches).for_each(|_| writer.batch());
-    let rate = (batches * BATCH) as f64 / start.elapsed().as_secs_f64();
+    let rate = (batches * BATCH) as f64 / processor_time().saturating_sub(start).as_secs_f64();
     let accounting = live.self_view().accounting;
     if accounting.recorded != accounting.offered || accounting.offered != (batches * BATCH) as u64 {
         return Err(format!("{} of {} checkpoints were recorded", accounting.recorded, accounting.offered).into());
@@ -147,13 +153,16 @@ struct Longest {
     longest: Duration,
 }
 
+/// Longer than this is worth counting.
+const SLOW: Duration = Duration::from_micros(20);
+
 impl Longest {
     fn time<R>(&mut self, call: impl FnOnce() -> R) -> R {
-        let start = Instant::now();
+        let start = processor_time();
         let result = call();
-        let took = start.elapsed();
+        let took = processor_time().saturating_sub(start);
         self.calls += 1;
-        self.slow += u64::from(took > Duration::from_millis(1));
+        self.slow += u64::from(took > SLOW);
         self.longest = self.longest.max(took);
         result
     }
@@ -172,36 +181,46 @@ pub(crate) fn holds() -> Result<Figures> {
     let sources = Sources::new(Source::default());
     let mut tracker = Tracker::new(Arc::new(Routes::default()), sources, limits.clone(), TraceIdKey::default(), START);
     let ids = correlation_ids(JOURNEYS)?;
-    let [mut record, mut tick, mut tick_stuck, mut summary, mut lookup] = std::array::from_fn(|_| Longest::default());
+    let [mut record, mut tick, mut tick_stuck, mut summary, mut lookup, mut nothing] =
+        std::array::from_fn(|_| Longest::default());
     for stage in 0..2 {
         for (number, id) in ids.iter().enumerate() {
             let at = START + (stage * JOURNEYS + number) as i64;
             let checkpoint = checkpoint(id.clone(), stage, at);
             record.time(|| tracker.record(checkpoint, START)).map_err(|reason| format!("refused: {reason:?}"))?;
+            nothing.time(|| ());
         }
     }
     for _ in 0..20 {
-        summary.time(|| tracker.summary(None, Window::FiveMinutes, START));
+        summary.time(|| tracker.summary_parts(None, Window::FiveMinutes, START));
     }
     for id in ids.iter().step_by(997) {
         lookup.time(|| tracker.journey(id.as_str(), None));
     }
     let stuck_at = START + limits.stuck_after.as_nanos() as i64 + 1;
-    for _ in 0..JOURNEYS / 512 + 1 {
-        tick_stuck.time(|| tracker.tick(stuck_at));
-    }
+    // Steps, between which others get the lock.
+    while tick_stuck.time(|| tracker.tick_step(stuck_at)) {}
     for _ in 0..20 {
-        summary.time(|| tracker.summary(None, Window::FiveMinutes, stuck_at));
+        summary.time(|| tracker.summary_parts(None, Window::FiveMinutes, stuck_at));
     }
     let expired_at = START + Route::message().ttl().as_nanos() as i64 + 2_000_000;
-    // Every call ends 512 of them at least.
-    for _ in 0..JOURNEYS / 512 + 1 {
-        tick.time(|| tracker.tick(expired_at));
+    while tick.time(|| tracker.tick_step(expired_at)) {
         drop(tracker.take_finished());
     }
+    // What nobody was told about would have been left out of the times.
+    let left = tracker.active();
+    if left != 0 {
+        return Err(format!("{left} journeys did not expire").into());
+    }
     let mut all = Figures::new();
-    let named =
-        [("record", record), ("tick", tick), ("tick_stuck", tick_stuck), ("summary", summary), ("lookup", lookup)];
+    let named = [
+        ("record", record),
+        ("tick", tick),
+        ("tick_stuck", tick_stuck),
+        ("summary", summary),
+        ("lookup", lookup),
+        ("nothing", nothing),
+    ];
     named.iter().for_each(|(name, longest)| longest.add_to(&mut all, name));
     Ok(all)
 }

@@ -83,7 +83,8 @@ impl CorrelationId {
         }
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    /// The id as UTF-8.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
             Repr::Shared(text) => text.as_bytes(),

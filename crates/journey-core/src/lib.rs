@@ -11,6 +11,7 @@
 //! | `route`, `route_file`, `routes` | which stages, legs and segments were declared, and which name means which stage? |
 //! | `checkpoint` | what does one sighting hold? |
 //! | `journey` | what do all sightings of one message say together? |
+//! | `uuid` | how is an id that is a UUID kept in sixteen bytes? |
 //! | `tracker` | which journeys are open, finished, late, evicted, and what was lost? |
 //! | `histogram`, `window` | how are latencies counted, and over which period? |
 //! | `attribution` | which leg is the bottleneck? |
@@ -37,6 +38,7 @@ mod time;
 mod timings;
 mod trace_id;
 mod tracker;
+mod uuid;
 pub mod view;
 mod window;
 
@@ -50,7 +52,7 @@ pub use self::{
     feed::{CheckpointEvent, Feed, FeedBatch, FeedEvent, FeedItem, FeedReader},
     histogram::{Histogram, HistogramBuckets},
     id::{CorrelationId, ID_WORDS, IdWords, InvalidId, MAX_ID_BYTES},
-    journey::{Journey, LegQuality, LegValue, SegmentValue, Sighting, StageState, Status},
+    journey::{CountedStage, Journey, LegQuality, LegValue, SegmentValue, Sighting, StageState, Status},
     live::{Clock, FinishedSink, Live, OpenStage, OpenStages, ReportSource},
     metrics::{Exemplar, MetricsSnapshot, Series},
     platform::{PlatformTime, PlatformTimeError},
@@ -61,7 +63,7 @@ pub use self::{
     routes::{RouteIndex, Routes, StageRef, StageTexts},
     time::{InvalidInstant, instant_from_number, parse_duration, parse_instant, rfc3339},
     timings::Timings,
-    trace_id::{TraceIdKey, root_span_id, span_id_for_leg},
-    tracker::{Limits, ListQuery, Tracker},
+    trace_id::{SpanIdSeed, TraceIdKey, root_span_id, span_id_for_leg},
+    tracker::{Limits, ListQuery, SummaryParts, Tracker},
     window::Window,
 };

@@ -18,6 +18,11 @@ use crate::{
     window::Window,
 };
 
+/// Steps of one tick: some milliseconds, and at ten ticks a second 40 000 journeys that expire.
+const STEPS_PER_TICK: usize = 256;
+/// Exported journeys that are noted in one hold of the lock.
+const EXPORTED_PER_HOLD: usize = 16;
+
 /// Reads the time: unix nanoseconds that never go back within the process.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
@@ -66,7 +71,9 @@ pub struct Live {
     clock: Clock,
     limits: Limits,
     key: TraceIdKey,
-    sinks: RwLock<Vec<Arc<dyn FinishedSink>>>,
+    sinks: RwLock<Arc<[Arc<dyn FinishedSink>]>>,
+    /// Journeys that were handed out.
+    used: Mutex<Vec<Journey>>,
     parts: RwLock<BTreeMap<String, Arc<dyn ReportSource>>>,
     open_stages: RwLock<Option<Arc<dyn OpenStages>>>,
 }
@@ -85,6 +92,7 @@ impl Live {
             limits,
             key,
             sinks: RwLock::default(),
+            used: Mutex::default(),
             parts: RwLock::default(),
             open_stages: RwLock::default(),
         })
@@ -122,7 +130,8 @@ impl Live {
 
     /// Adds somebody who wants every finished journey from now on.
     pub fn add_sink(&self, sink: Arc<dyn FinishedSink>) {
-        self.sinks.write().push(sink);
+        let mut sinks = self.sinks.write();
+        *sinks = sinks.iter().cloned().chain([sink]).collect();
     }
 
     /// Adds or replaces a part that reports on itself.
@@ -138,11 +147,12 @@ impl Live {
     /// Lets the writer work on the tracker, then passes on what became finished, stuck or seen by it.
     pub fn write<R>(&self, work: impl FnOnce(&mut Tracker, i64) -> R) -> R {
         let now = self.now();
+        let mut finished = std::mem::take(&mut *self.used.lock());
         let mut tracker = self.tracker.lock();
         tracker.collect_events(self.feed.wanted());
         let result = work(&mut tracker, now);
         let events = tracker.take_events();
-        let finished = tracker.take_finished();
+        tracker.exchange_finished(&mut finished);
         // A writer that is never idle would take the lock again before a waiting reader wakes up.
         MutexGuard::unlock_fair(tracker);
 
@@ -150,28 +160,46 @@ impl Live {
             self.feed.publish(events);
         }
         if !finished.is_empty() {
-            let sinks = self.sinks.read().clone();
-            let exported: Vec<&Journey> = finished
-                .iter()
-                // Every sink is asked: `any` would stop at the first that takes it.
-                .filter(|journey| sinks.iter().fold(false, |taken, sink| sink.finished(journey) | taken))
-                .collect();
-            let mut tracker = self.tracker.lock();
-            for journey in exported {
-                tracker.exported(journey, now);
-            }
+            self.hand_out(&finished, now);
         }
+        // Their memory is for those that finish next.
+        *self.used.lock() = finished;
         result
     }
 
-    /// Lets time pass: expiry, retention, stuck journeys. At most a bounded piece of work per call.
+    /// Offers finished journeys to the sinks, and notes which of them will be exported.
+    fn hand_out(&self, finished: &[Journey], now: i64) {
+        let sinks = Arc::clone(&*self.sinks.read());
+        if sinks.is_empty() {
+            return;
+        }
+        let exported: Vec<&Journey> = finished
+            .iter()
+            // Every sink is asked: `any` would stop at the first that takes it.
+            .filter(|journey| sinks.iter().fold(false, |taken, sink| sink.finished(journey) | taken))
+            .collect();
+        for journeys in exported.chunks(EXPORTED_PER_HOLD) {
+            let mut tracker = self.tracker.lock();
+            for journey in journeys {
+                tracker.exported(journey, now);
+            }
+            MutexGuard::unlock_fair(tracker);
+        }
+    }
+
+    /// Lets time pass: expiry, retention, stuck journeys. At most a bounded piece of work per call, in steps between
+    /// which others get the lock.
     pub fn tick(&self) {
-        self.write(|tracker, now| tracker.tick(now));
+        for _ in 0..STEPS_PER_TICK {
+            if !self.write(|tracker, now| tracker.tick_step(now)) {
+                return;
+            }
+        }
     }
 
     /// Hands every finished journey to the sinks at once, without waiting for checkpoints still on their way.
     pub fn settle(&self) {
-        self.write(|tracker, now| tracker.settle_all(now));
+        while self.write(|tracker, now| tracker.settle_step(now)) {}
     }
 
     /// One journey: its newest generation, or the one asked for.
@@ -214,7 +242,8 @@ impl Live {
 
     /// Statistics over a window, of all routes or of one.
     pub fn summary(&self, route: Option<RouteIndex>, window: Window) -> SummaryView {
-        let mut view = self.tracker.lock().summary(route, window, self.now());
+        let parts = self.tracker.lock().summary_parts(route, window, self.now());
+        let mut view = parts.view();
         if view.routes.iter().any(|route| !route.stuck.is_empty()) {
             let open = self.open_stages();
             for stuck in view.routes.iter_mut().flat_map(|route| &mut route.stuck) {

@@ -19,18 +19,38 @@ impl TraceIdKey {
     /// randomness. It is not the UUID itself even where the correlation id is one: the variant bits of a UUID make
     /// ratio samplers keep all or nothing.
     pub fn trace_id(&self, route: &str, correlation_id: &str, generation: u32) -> u128 {
+        let parts: [&[u8]; 6] =
+            [b"journey/1\0", route.as_bytes(), b"\0", correlation_id.as_bytes(), b"\0", &generation.to_be_bytes()];
         let mut attempt = 0_u32;
         loop {
-            let mut hasher = blake3::Hasher::new_keyed(&self.0);
-            hasher.update(b"journey/1\0").update(route.as_bytes()).update(b"\0");
-            hasher.update(correlation_id.as_bytes()).update(b"\0");
-            hasher.update(&generation.to_be_bytes()).update(&attempt.to_be_bytes());
-            let id = u128::from_be_bytes(first(hasher.finalize().as_bytes()));
+            let id = u128::from_be_bytes(first(self.hash(&parts, attempt).as_bytes()));
             if id & ((1 << 56) - 1) != 0 {
                 return id;
             }
             attempt += 1;
         }
+    }
+
+    /// The keyed hash of all parts in a row.
+    fn hash(&self, parts: &[&[u8]], attempt: u32) -> blake3::Hash {
+        // In one piece it is several times as quick: names and ids are short, so that this is the rule.
+        let mut whole = [0; 256];
+        let mut len = 0;
+        for part in parts.iter().copied().chain([&attempt.to_be_bytes()[..]]) {
+            let Some(place) = whole.get_mut(len..len + part.len()) else { return self.hash_long(parts, attempt) };
+            place.copy_from_slice(part);
+            len += part.len();
+        }
+        blake3::keyed_hash(&self.0, &whole[..len])
+    }
+
+    #[cold]
+    fn hash_long(&self, parts: &[&[u8]], attempt: u32) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        for part in parts {
+            hasher.update(part);
+        }
+        hasher.update(&attempt.to_be_bytes()).finalize()
     }
 }
 
@@ -48,8 +68,7 @@ impl std::fmt::Debug for TraceIdKey {
 
 /// The id of the root span of an exported journey: derived from the trace id, never zero.
 pub fn root_span_id(trace_id: u128) -> u64 {
-    // No leg has an empty name.
-    span_id_for_leg(trace_id, "")
+    SpanIdSeed::ROOT.span_id(trace_id)
 }
 
 /// The id of the span of one leg of an exported journey: derived from the trace id, never zero.
@@ -57,15 +76,38 @@ pub fn root_span_id(trace_id: u128) -> u64 {
 /// The trace id is a keyed hash already, so a mix is enough here: FNV-1a (Fowler, Noll, Vo) of the name, and the
 /// finalizer of SplitMix64 (Steele, Lea, Flood 2014).
 pub fn span_id_for_leg(trace_id: u128, leg: &str) -> u64 {
-    let name = leg
-        .bytes()
-        .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
-    let mut mixed = name ^ (trace_id as u64) ^ ((trace_id >> 64) as u64).rotate_left(32);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^= mixed >> 31;
-    // The mix is a bijection, so only one input in 2^64 gives zero.
-    if mixed == 0 { 1 } else { mixed }
+    SpanIdSeed::of_leg(leg).span_id(trace_id)
+}
+
+/// The part of a span's id that is the same in all traces: made once for each leg of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanIdSeed(u64);
+
+impl SpanIdSeed {
+    /// Of the root span: no leg has an empty name.
+    pub const ROOT: Self = Self::of_leg("");
+
+    /// Of the span of one leg.
+    pub const fn of_leg(leg: &str) -> Self {
+        let name = leg.as_bytes();
+        let mut hash = 0xCBF2_9CE4_8422_2325_u64;
+        let mut at = 0;
+        while at < name.len() {
+            hash = (hash ^ name[at] as u64).wrapping_mul(0x0000_0100_0000_01B3);
+            at += 1;
+        }
+        Self(hash)
+    }
+
+    /// The id of the span in a trace, as [`span_id_for_leg`] gives it.
+    pub const fn span_id(self, trace_id: u128) -> u64 {
+        let mut mixed = self.0 ^ (trace_id as u64) ^ ((trace_id >> 64) as u64).rotate_left(32);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        // The mix is a bijection, so only one input in 2^64 gives zero.
+        if mixed == 0 { 1 } else { mixed }
+    }
 }
 
 fn first<const N: usize>(hash: &[u8; 32]) -> [u8; N] {
@@ -93,6 +135,18 @@ mod tests {
         let route = crate::route::Route::message();
         let spans: HashSet<u64> = route.legs().iter().map(|leg| span_id_for_leg(id, &leg.name)).collect();
         assert!(spans.len() == 11 && !spans.contains(&root_span_id(id)) && !spans.contains(&0));
+    }
+
+    #[test]
+    fn a_long_name_and_id_are_hashed_as_a_short_one_is() {
+        let key = TraceIdKey::default();
+        let parts: [&[u8]; 2] = [&[b'a'; 100], b"b"];
+        assert_eq!(key.hash(&parts, 7), key.hash_long(&parts, 7));
+        for length in [1, 128, 200, 300] {
+            assert_ne!(key.trace_id("message", &"x".repeat(length), 1), key.trace_id("message", "y", 1));
+        }
+        // Ids are the same in all versions: parts of a journey may be exported by several.
+        assert_eq!(key.trace_id("message", "msg_1", 1), 0x31da_de5b_4d02_5de1_2ceb_8ce7_df9e_fd06);
     }
 
     #[test]

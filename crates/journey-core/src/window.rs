@@ -1,6 +1,6 @@
 //! Values over the last 1 m, 5 m, 15 m, 1 h and since start.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -93,14 +93,22 @@ pub(crate) struct Windows<S> {
     /// Whether anybody asked for the open slot to add to it.
     open_used: bool,
     open: S,
-    /// Ended slots with values, by number, oldest first; none older than [`SLOTS_KEPT`].
-    slots: VecDeque<(i64, S)>,
+    /// Ended slots with values, by number, oldest first; none older than [`SLOTS_KEPT`]. Shared with readers.
+    slots: VecDeque<(i64, Arc<S>)>,
     /// The ended slots of each minute together, by number, oldest first; the last may be unfinished.
-    minutes: VecDeque<(i64, S)>,
+    minutes: VecDeque<(i64, Arc<S>)>,
     /// All ended slots together.
     ended: S,
     /// Emptied slots whose memory is used again.
-    spare: Vec<S>,
+    spare: Vec<Arc<S>>,
+}
+
+/// The slots of a window at one instant: quickly taken, and added up by whoever wants the sum.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slots<S> {
+    ended: Vec<Arc<S>>,
+    /// The open slot; of all slots together, everything.
+    rest: Option<S>,
 }
 
 impl<S: Slot> Windows<S> {
@@ -121,17 +129,20 @@ impl<S: Slot> Windows<S> {
 
     /// All slots of a window together, as of `now`.
     pub(crate) fn read(&self, window: Window, now: i64) -> S {
-        let mut sum = S::default();
-        let Some(first) = self.first_slot(window, now) else { return self.since_start() };
-        match window {
-            Window::Minute | Window::FiveMinutes => add_from(&mut sum, &self.slots, first),
-            Window::QuarterHour | Window::Hour => add_from(&mut sum, &self.minutes, first.div_euclid(SLOTS_PER_MINUTE)),
-            Window::Start => {}
-        }
-        if self.open_used && self.open_number >= first {
-            sum.merge(&self.open);
-        }
-        sum
+        self.slots(window, now).sum()
+    }
+
+    /// The slots of a window, as of `now`.
+    pub(crate) fn slots(&self, window: Window, now: i64) -> Slots<S> {
+        let Some(first) = self.first_slot(window, now) else {
+            return Slots { ended: Vec::new(), rest: Some(self.since_start()) };
+        };
+        let ended = match window {
+            Window::Minute | Window::FiveMinutes => slots_from(&self.slots, first),
+            _ => slots_from(&self.minutes, first.div_euclid(SLOTS_PER_MINUTE)),
+        };
+        let rest = (self.open_used && self.open_number >= first).then(|| self.open.clone());
+        Slots { ended, rest }
     }
 
     /// Everything since start, without reading the slots.
@@ -182,37 +193,49 @@ impl<S: Slot> Windows<S> {
         let ended_minute = ended.div_euclid(SLOTS_PER_MINUTE);
         if ended_minute >= minute - MINUTES_KEPT {
             match self.minutes.back_mut() {
-                Some((last, slots)) if *last == ended_minute => slots.merge(&self.open),
+                Some((last, slots)) if *last == ended_minute => Arc::make_mut(slots).merge(&self.open),
                 _ => {
                     let mut slots = self.spare.pop().unwrap_or_default();
-                    slots.merge(&self.open);
+                    Arc::make_mut(&mut slots).merge(&self.open);
                     self.minutes.push_back((ended_minute, slots));
                 }
             }
         }
         if ended >= number - SLOTS_KEPT {
-            let empty = self.spare.pop().unwrap_or_default();
-            self.slots.push_back((ended, std::mem::replace(&mut self.open, empty)));
+            // The empty slot becomes the open one, with its memory.
+            let mut slot = self.spare.pop().unwrap_or_default();
+            std::mem::swap(Arc::make_mut(&mut slot), &mut self.open);
+            self.slots.push_back((ended, slot));
         } else {
             self.open.clear();
         }
     }
 }
 
-/// Adds all slots whose number is at least `first`.
-fn add_from<S: Slot>(sum: &mut S, slots: &VecDeque<(i64, S)>, first: i64) {
-    let wanted = slots.iter().rev().take_while(|(number, _)| *number >= first);
-    for (_, slot) in wanted {
-        sum.merge(slot);
+impl<S: Slot> Slots<S> {
+    /// All of them together.
+    pub(crate) fn sum(self) -> S {
+        let mut sum = self.rest.unwrap_or_default();
+        self.ended.iter().for_each(|slot| sum.merge(slot));
+        sum
     }
 }
 
+/// All slots whose number is at least `first`.
+fn slots_from<S: Slot>(slots: &VecDeque<(i64, Arc<S>)>, first: i64) -> Vec<Arc<S>> {
+    let before = slots.partition_point(|(number, _)| *number < first);
+    slots.range(before..).map(|(_, slot)| Arc::clone(slot)).collect()
+}
+
 /// Lets go of all slots whose number is below `first`, and keeps the memory of a few.
-fn drop_before<S: Slot>(slots: &mut VecDeque<(i64, S)>, first: i64, spare: &mut Vec<S>) {
+fn drop_before<S: Slot>(slots: &mut VecDeque<(i64, Arc<S>)>, first: i64, spare: &mut Vec<Arc<S>>) {
     while slots.front().is_some_and(|(number, _)| *number < first) {
         let Some((_, mut slot)) = slots.pop_front() else { return };
-        if spare.len() < SPARE {
-            slot.clear();
+        // What a reader still looks at goes when it has.
+        if spare.len() < SPARE
+            && let Some(own) = Arc::get_mut(&mut slot)
+        {
+            own.clear();
             spare.push(slot);
         }
     }

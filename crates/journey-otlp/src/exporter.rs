@@ -13,6 +13,7 @@ use tokio::{sync::watch, task::JoinSet, time::timeout_at};
 use crate::{
     client::Client,
     config::{Collector, ConfigError, OtlpConfig, Outputs},
+    encoder::TraceEncoder,
     journeys::{Delivery, Destination, Journeys},
     lines::Lines,
     metrics::DestinationFigures,
@@ -84,12 +85,7 @@ impl OtlpExporter {
     pub fn start(live: &Arc<Live>, config: OtlpConfig) -> Result<Arc<Self>, ConfigError> {
         let own = live.sources().get(journey_core::SourceIndex(0));
         let resource = Arc::new(resource(&own, &config));
-        let context = Arc::new(Context {
-            routes: Arc::clone(live.routes()),
-            sources: live.sources().clone(),
-            key: live.trace_id_key().clone(),
-            service: service_name(&resource),
-        });
+        let context = Arc::new(Context::new(live, service_name(&resource)));
         let (stop, stopping) = watch::channel(None);
 
         let mut tasks = JoinSet::new();
@@ -100,6 +96,7 @@ impl OtlpExporter {
             let delivery = Delivery {
                 queue: Arc::clone(&queue),
                 context: Arc::clone(&context),
+                encoder: TraceEncoder::of(Arc::clone(&context), &resource),
                 resource: Arc::clone(&resource),
                 batch_size: config.batch_size,
                 to,

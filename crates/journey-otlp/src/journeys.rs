@@ -7,6 +7,7 @@ use journey_core::Journey;
 
 use crate::{
     config::Protocol,
+    encoder::TraceEncoder,
     json,
     lines::Lines,
     model::{Attribute, Trace},
@@ -31,6 +32,7 @@ pub(crate) type Journeys = Queue<Arc<Journey>>;
 pub(crate) struct Delivery {
     pub(crate) queue: Arc<Journeys>,
     pub(crate) context: Arc<Context>,
+    pub(crate) encoder: TraceEncoder,
     pub(crate) resource: Arc<Vec<Attribute<'static>>>,
     pub(crate) batch_size: usize,
     pub(crate) to: Destination,
@@ -90,7 +92,11 @@ impl Delivery {
             let mut taken = Taken { queue: &queue, count: 0 };
             match &mut self.to {
                 Destination::Collector(sender) => {
-                    let body = batch(&mut taken, &self.context, &self.resource, self.batch_size, sender);
+                    let message = match sender.client().collector().protocol {
+                        Protocol::HttpJson => json_batch(&mut taken, &self.context, &self.resource, self.batch_size),
+                        _ => proto_batch(&mut taken, &mut self.encoder, self.batch_size),
+                    };
+                    let body = sender.client().body(message);
                     if taken.count > 0 {
                         deliver(taken, body, sender, &self.stop).await;
                     }
@@ -132,14 +138,21 @@ fn finish(written: std::io::Result<()>, taken: Taken<'_>, shared: &Shared) {
 }
 
 /// Takes journeys until the batch is full and makes one request of them: whole journeys only.
-fn batch(
-    taken: &mut Taken<'_>,
-    context: &Context,
-    resource: &[Attribute<'_>],
-    batch_size: usize,
-    sender: &Sender,
-) -> Bytes {
-    let as_json = sender.client().collector().protocol == Protocol::HttpJson;
+fn proto_batch(taken: &mut Taken<'_>, encoder: &mut TraceEncoder, batch_size: usize) -> Vec<u8> {
+    encoder.clear();
+    while (taken.count as usize) < batch_size && encoder.len() < MAX_BATCH_BYTES {
+        let Some(journey) = taken.queue.pop() else { break };
+        if encoder.append(&journey) {
+            taken.count += 1;
+        } else {
+            taken.queue.settle(Fate::Refused, 1);
+        }
+    }
+    encoder.request().to_vec()
+}
+
+/// The same as JSON.
+fn json_batch(taken: &mut Taken<'_>, context: &Context, resource: &[Attribute<'_>], batch_size: usize) -> Vec<u8> {
     let mut all_facts = Vec::new();
     let mut spans = Vec::new();
     while (taken.count as usize) < batch_size && spans.len() < MAX_BATCH_BYTES {
@@ -148,22 +161,15 @@ fn batch(
         match trace(&facts, context) {
             Some(trace) => {
                 taken.count += 1;
-                // In JSON the bytes only tell how much it is: JSON is some four times as long.
+                // The bytes only tell how much it is: JSON is some four times as long.
                 proto::append_trace(&trace, &mut spans);
             }
             None => taken.queue.settle(Fate::Refused, 1),
         }
-        if as_json {
-            all_facts.push(facts);
-        }
+        all_facts.push(facts);
     }
-    let message = if as_json {
-        let traces: Vec<_> = all_facts.iter().filter_map(|facts| trace(facts, context)).collect();
-        json::traces(resource, &traces).to_string().into_bytes()
-    } else {
-        proto::traces_request(&proto::resource(resource), &spans)
-    };
-    sender.client().body(message)
+    let traces: Vec<_> = all_facts.iter().filter_map(|facts| trace(facts, context)).collect();
+    json::traces(resource, &traces).to_string().into_bytes()
 }
 
 /// Sends one batch until it met its fate.

@@ -23,27 +23,38 @@ pub(crate) struct Placed {
     pub(crate) end: i64,
 }
 
-/// Places the root and its legs; legs come in the order of their end.
+/// Places legs one after the other, in the order of their end, and then the root around them.
 ///
-/// `first` and `last` are the outermost instants of the journey. A leg starts no earlier than the one before it ends,
-/// so neighbours touch where they were measured so. Only a leg that was declared beside others (it starts at a stage
-/// that an earlier leg has already passed) may overlap them.
-pub(crate) fn place(first: i64, last: i64, legs: &[Measured]) -> (Placed, Vec<Placed>) {
-    let mut reached = first;
-    let mut furthest = 0;
-    let placed: Vec<Placed> = legs
-        .iter()
-        .map(|leg| {
-            let beside = leg.from < furthest;
-            let start = leg.from_at.max(if beside { first } else { reached });
-            let end = leg.to_at.max(start.saturating_add(SHORTEST));
-            reached = reached.max(end);
-            furthest = furthest.max(leg.to);
-            Placed { start, end }
-        })
-        .collect();
-    let end = last.max(reached).max(first.saturating_add(SHORTEST));
-    (Placed { start: first, end }, placed)
+/// A leg starts no earlier than the one before it ends, so neighbours touch where they were measured so. Only a leg that
+/// was declared beside others (it starts at a stage that an earlier leg has already passed) may overlap them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    first: i64,
+    reached: i64,
+    furthest: usize,
+}
+
+impl Row {
+    /// Starts at the first instant of the journey.
+    pub(crate) fn new(first: i64) -> Self {
+        Self { first, reached: first, furthest: 0 }
+    }
+
+    /// Places the next leg.
+    pub(crate) fn place(&mut self, leg: Measured) -> Placed {
+        let beside = leg.from < self.furthest;
+        let start = leg.from_at.max(if beside { self.first } else { self.reached });
+        let end = leg.to_at.max(start.saturating_add(SHORTEST));
+        self.reached = self.reached.max(end);
+        self.furthest = self.furthest.max(leg.to);
+        Placed { start, end }
+    }
+
+    /// Places the root; `last` is the last instant of the journey.
+    pub(crate) fn root(&self, last: i64) -> Placed {
+        let end = last.max(self.reached).max(self.first.saturating_add(SHORTEST));
+        Placed { start: self.first, end }
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +62,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn place(first: i64, last: i64, legs: &[Measured]) -> (Placed, Vec<Placed>) {
+        let mut row = Row::new(first);
+        let placed = legs.iter().map(|leg| row.place(*leg)).collect();
+        (row.root(last), placed)
+    }
 
     fn chain(instants: &[i64]) -> Vec<Measured> {
         let pairs = instants.windows(2).enumerate();

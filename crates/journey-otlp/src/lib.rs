@@ -22,6 +22,7 @@
 //! | `policy` | which journeys are exported? |
 //! | `resource`, `trace`, `layout`, `metrics` | what do journeys and statistics say, as plain spans and points (`model`)? |
 //! | `proto`, `wire`, `json`, `text` | how is the model written? |
+//! | `encoder` | how is a journey written in a fraction of a microsecond? |
 //! | `queue` | which journeys wait, and what became of all others? |
 //! | `journeys`, `statistics` | when does what go out? |
 //! | `sender`, `retry`, `breaker` | what happens when it fails? |
@@ -47,6 +48,7 @@
 mod breaker;
 mod client;
 mod config;
+mod encoder;
 mod env;
 mod exporter;
 mod journeys;
@@ -70,6 +72,7 @@ mod wire;
 
 pub use self::{
     config::{ConfigError, HistogramForm, OtlpConfig, Protocol},
+    encoder::TraceEncoder,
     exporter::{ExportReport, OtlpExporter},
     policy::ExportPolicy,
 };

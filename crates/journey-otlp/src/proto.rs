@@ -36,7 +36,7 @@ pub(crate) fn resource(attributes: &[Attribute<'_>]) -> Vec<u8> {
 
 /// Spans as they stand inside `ScopeSpans`.
 ///
-/// Requests of several traces are the bytes of each, one after the other: see [`traces_request`].
+/// Requests of several traces are the bytes of each, one after the other: see [`before_spans`].
 pub(crate) fn append_trace(trace: &Trace<'_>, bytes: &mut Vec<u8>) {
     let mut writer = Writer(bytes);
     for span in &trace.spans {
@@ -44,16 +44,23 @@ pub(crate) fn append_trace(trace: &Trace<'_>, bytes: &mut Vec<u8>) {
     }
 }
 
-/// An `ExportTraceServiceRequest` (or, which is the same, `TracesData`) of what [`append_trace`] wrote.
-pub(crate) fn traces_request(resource: &[u8], spans: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(resource.len() + spans.len() + 64);
-    Writer(&mut bytes).message(1, |w| {
-        w.bytes(1, resource);
-        w.message(2, |w| {
-            write_scope(w);
-            w.0.extend_from_slice(spans);
-        });
-    });
+/// Everything of an `ExportTraceServiceRequest` (or, which is the same, `TracesData`) that stands before the spans which
+/// [`append_trace`] wrote, by their length.
+pub(crate) fn before_spans(resource: &[u8], spans: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(resource.len() + 64);
+    let mut scope = Vec::new();
+    write_scope(&mut Writer(&mut scope));
+    let key = |bytes: &mut Vec<u8>, number: u32, length: usize| {
+        let mut w = Writer(bytes);
+        w.varint(u64::from(number << 3 | 2));
+        w.varint(length as u64);
+    };
+    let mut own = Vec::with_capacity(resource.len() + 64);
+    Writer(&mut own).bytes(1, resource);
+    key(&mut own, 2, scope.len() + spans);
+    own.extend_from_slice(&scope);
+    key(&mut bytes, 1, own.len() + spans);
+    bytes.extend_from_slice(&own);
     bytes
 }
 
@@ -146,10 +153,7 @@ fn write_span(w: &mut Writer<'_>, trace_id: u128, span: &Span<'_>) {
         write_attribute(w, 9, attribute);
     }
     if let Some(link) = span.link {
-        w.message(13, |w| {
-            w.bytes(1, &link.trace_id.to_be_bytes());
-            w.bytes(2, &link.span_id.to_be_bytes());
-        });
+        write_link(w, link.trace_id, link.span_id);
     }
     if let Some(message) = &span.error {
         w.message(15, |w| {
@@ -160,7 +164,18 @@ fn write_span(w: &mut Writer<'_>, trace_id: u128, span: &Span<'_>) {
     w.fixed32(16, SPAN_FLAGS);
 }
 
-fn write_attribute(w: &mut Writer<'_>, number: u32, attribute: &Attribute<'_>) {
+pub(crate) fn write_link(w: &mut Writer<'_>, trace_id: u128, span_id: u64) {
+    w.message(13, |w| {
+        w.bytes(1, &trace_id.to_be_bytes());
+        w.bytes(2, &span_id.to_be_bytes());
+    });
+}
+
+fn write_int_values(w: &mut Writer<'_>, values: impl Iterator<Item = i64>) {
+    w.message(5, |w| values.for_each(|value| w.message(1, |w| w.varint_field(3, value as u64))));
+}
+
+pub(crate) fn write_attribute(w: &mut Writer<'_>, number: u32, attribute: &Attribute<'_>) {
     w.message(number, |w| {
         w.bytes(1, attribute.key.as_bytes());
         w.message(2, |w| match &attribute.value {
@@ -173,11 +188,7 @@ fn write_attribute(w: &mut Writer<'_>, number: u32, attribute: &Attribute<'_>) {
                     w.message(1, |w| w.bytes(1, text.as_bytes()));
                 }
             }),
-            Value::Ints(values) => w.message(5, |w| {
-                for value in values {
-                    w.message(1, |w| w.varint_field(3, *value as u64));
-                }
-            }),
+            Value::Ints(values) => write_int_values(w, values.iter().copied()),
         });
     });
 }

@@ -3,17 +3,17 @@
 use std::borrow::Cow;
 
 use journey_core::{
-    CorrelationId, Journey, LegKind, LegValue, Outcome, Route, RouteIndex, Routes, Sources, StageIndex, StageRef,
-    StageState, Status, TraceIdKey, root_span_id, span_id_for_leg,
+    CorrelationId, Journey, LegKind, LegValue, Live, Outcome, Route, RouteIndex, Routes, SourceIndex, Sources,
+    StageIndex, StageRef, StageState, Status, TraceIdKey, root_span_id, span_id_for_leg,
 };
 
 use crate::{
-    layout::{Measured, place},
+    layout::{Measured, Placed, Row},
     model::{Attribute, Link, Span, SpanKind, Trace, unix_nanos},
 };
 
 /// Seconds per nanosecond.
-const SECONDS: f64 = 1e-9;
+pub(crate) const SECONDS: f64 = 1e-9;
 
 /// What traces are made against.
 pub(crate) struct Context {
@@ -22,6 +22,19 @@ pub(crate) struct Context {
     pub(crate) key: TraceIdKey,
     /// `service.name` of the resource: legs that another service ended say so.
     pub(crate) service: String,
+}
+
+impl Context {
+    pub(crate) fn new(live: &Live, service: String) -> Self {
+        let (routes, sources) = (std::sync::Arc::clone(live.routes()), live.sources().clone());
+        Self { routes, sources, key: live.trace_id_key().clone(), service }
+    }
+
+    /// The service of a source, unless it is the one of the resource or unknown.
+    pub(crate) fn other_service(&self, source: SourceIndex) -> Option<String> {
+        let service = &self.sources.get(source).service;
+        (!service.is_empty() && *service != self.service).then(|| service.clone())
+    }
 }
 
 /// What a journey says, read once.
@@ -57,9 +70,10 @@ pub(crate) fn trace<'a>(facts: &'a Facts, context: &'a Context) -> Option<Trace<
     let route = context.routes.get(facts.route);
     let instants = facts.stages.iter().map(|stage| stage.sighting.at);
     let (first, last) = (instants.clone().min()?, instants.max()?);
-    let measured: Vec<Measured> =
-        facts.legs.iter().enumerate().map(|(place, leg)| measured(leg, place, route)).collect();
-    let (root, places) = place(first, last, &measured);
+    let mut row = Row::new(first);
+    let legs = facts.legs.iter().enumerate();
+    let places: Vec<Placed> = legs.map(|(place, leg)| row.place(measured(leg, place, route))).collect();
+    let root = row.root(last);
 
     let root_id = root_span_id(facts.trace_id);
     let mut spans = Vec::with_capacity(facts.legs.len() + 1);
@@ -77,14 +91,15 @@ pub(crate) fn trace<'a>(facts: &'a Facts, context: &'a Context) -> Option<Trace<
     });
     for (leg, place) in facts.legs.iter().zip(places) {
         let end = facts.stages.iter().find(|stage| stage.stage == leg.to);
+        let declared = route.legs().iter().find(|declared| declared.name == leg.name);
         let link = end
-            .map(|stage| Link { trace_id: stage.trace_id, span_id: stage.sighting.span_id })
+            .map(|stage| Link { trace_id: stage.sighting.trace_id, span_id: stage.sighting.span_id })
             .filter(|link| link.trace_id != 0 && link.span_id != 0);
         spans.push(Span {
             span_id: span_id_for_leg(facts.trace_id, &leg.name),
             parent_span_id: root_id,
             name: Cow::Borrowed(&leg.name),
-            kind: kind(leg, route),
+            kind: kind(declared.map(|declared| declared.kind).unwrap_or_default()),
             start: unix_nanos(place.start),
             end: unix_nanos(place.end),
             attributes: leg_attributes(facts, context, leg, end),
@@ -102,9 +117,8 @@ fn measured(leg: &LegValue, place: usize, route: &Route) -> Measured {
     Measured { from, to, from_at: leg.from_at, to_at: leg.to_at }
 }
 
-fn kind(leg: &LegValue, route: &Route) -> SpanKind {
-    let declared = route.legs().iter().find(|declared| declared.name == leg.name);
-    match declared.map(|leg| leg.kind).unwrap_or_default() {
+pub(crate) fn kind(leg: LegKind) -> SpanKind {
+    match leg {
         LegKind::Internal => SpanKind::Internal,
         LegKind::Producer => SpanKind::Producer,
         LegKind::Consumer => SpanKind::Consumer,
@@ -227,9 +241,8 @@ fn leg_attributes<'a>(
         if stage.attempts > 1 {
             attributes.push(Attribute::new("journey.stage.attempt", i64::from(stage.attempts)));
         }
-        let source = context.sources.get(stage.sighting.source);
-        if !source.service.is_empty() && source.service != context.service {
-            attributes.push(Attribute::new("journey.stage.service", source.service.clone()));
+        if let Some(service) = context.other_service(stage.sighting.source) {
+            attributes.push(Attribute::new("journey.stage.service", service));
         }
     }
     attributes
@@ -239,7 +252,7 @@ fn leg_attributes<'a>(
 pub(crate) mod tests {
     use std::sync::Arc;
 
-    use journey_core::{ClockKind, LegQuality, Resolution, Sighting, Source, SourceIndex, StageError};
+    use journey_core::{ClockKind, LegQuality, Resolution, Sighting, Source, StageError};
 
     use super::*;
     use crate::text;
@@ -260,6 +273,7 @@ pub(crate) mod tests {
     pub(crate) fn stage(index: u16, at: i64) -> StageState {
         let sighting = Sighting {
             at,
+            trace_id: 0,
             span_id: 0,
             busy_us: 0,
             idle_us: 0,
@@ -276,7 +290,6 @@ pub(crate) mod tests {
             attempts: 1,
             first_attempt_at: at,
             error: None,
-            trace_id: 0,
             within: Vec::new(),
         }
     }
@@ -323,7 +336,7 @@ pub(crate) mod tests {
         stages.push(stage(3, 1_100_000_000));
         stages[3].sighting.source = SourceIndex(1);
         stages[3].sighting.span_id = 0xab;
-        stages[3].trace_id = 0xcd;
+        stages[3].sighting.trace_id = 0xcd;
         stages[3].attempts = 2;
         stages[1].sighting.span_id = 0xef;
         let mut facts = facts(&context, stages);

@@ -59,9 +59,13 @@ impl Writer<'_> {
             self.0[length_at] = length as u8;
             return;
         }
-        let mut encoded = Vec::with_capacity(5);
-        Writer(&mut encoded).varint(length as u64);
-        self.0.splice(length_at..=length_at, encoded);
+        let more = (usize::BITS - length.leading_zeros()).div_ceil(7) as usize - 1;
+        let end = self.0.len();
+        self.0.resize(end + more, 0);
+        self.0.copy_within(length_at + 1..end, length_at + 1 + more);
+        for (place, byte) in self.0[length_at..=length_at + more].iter_mut().enumerate() {
+            *byte = (length >> (7 * place)) as u8 & 0x7f | if place < more { 0x80 } else { 0 };
+        }
     }
 
     pub(crate) fn varint(&mut self, mut value: u64) {

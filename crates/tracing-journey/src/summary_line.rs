@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use journey_core::{FinishedSink, Journey, LegValue, Outcome, Route, Routes, Sources, Status};
+use journey_core::{FinishedSink, Journey, LegValue, Route, Routes, Sources, Status};
 use tracing_core::{Kind, Level, field::Value};
 
 use crate::{line::LineCallsite, self_check::FindDispatch};
@@ -45,7 +45,7 @@ impl SummaryLine {
     fn write(&self, journey: &Journey) {
         let route = self.routes.get(journey.route());
         let Some(line) = self.lines.get(usize::from(journey.route().0)) else { return };
-        let total = total(journey, &self.routes);
+        let total = journey.span().map(|(from, to)| to.saturating_sub(from));
         let callsite = line.callsite(level(journey.status(), total, route));
         let Some(dispatch) = (self.dispatch)() else { return };
         if !callsite.is_enabled(&dispatch) {
@@ -124,14 +124,6 @@ fn level(status: Status, total: Option<i64>, route: &Route) -> Level {
     } else {
         Level::DEBUG
     }
-}
-
-/// From the earliest to the latest reached stage.
-fn total(journey: &Journey, routes: &Routes) -> Option<i64> {
-    let stages = journey.stages(routes);
-    let reached =
-        || stages.iter().filter(|state| state.sighting.outcome == Outcome::Reached).map(|state| state.sighting.at);
-    Some(reached().max()?.saturating_sub(reached().min()?))
 }
 
 fn by_name(legs: &[LegValue], millis: &[i64]) -> String {

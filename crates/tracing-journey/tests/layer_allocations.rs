@@ -52,6 +52,7 @@ fn a_failed_attempt_allocates_its_error_and_no_more() {
     let (layer, _journey) = builder().queue(65_536).build().unwrap();
     let _default = tracing_subscriber::registry().with(layer).set_default();
     let failed = allocations(|| info_span!("db_stored", correlation_id = %ID, error = "refused").in_scope(|| ()));
-    // The note of the failure with its text, and the error that is sent with its two texts.
-    assert!((1..=5_000).contains(&failed), "{failed}");
+    // The note of the failure with its text, the cold part of the open span that keeps it, and the full record with its
+    // error of two texts: what few stages have is not carried by all.
+    assert!((1..=7_000).contains(&failed), "{failed}");
 }

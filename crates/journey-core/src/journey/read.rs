@@ -38,7 +38,7 @@ impl Journey {
             stuck: false,
             generation: self.generation,
             other_generations: Vec::new(),
-            partial: !route.is_open() && self.first_success(StageIndex(0)).is_none(),
+            partial: !route.is_open() && self.sightings.first_success(StageIndex(0)).is_none(),
             late: self.is_late(),
             started_at: started.map(rfc3339),
             finished_at: span.filter(|_| self.status != Status::Active).map(|(_, to)| rfc3339(to)),
@@ -94,7 +94,7 @@ impl Journey {
             late: self.late.contains(&state.stage),
             resolution_ms: (sighting.resolution > Resolution::Fine).then(|| millis(sighting.resolution.nanos())),
             span: has_span.then(|| SpanView {
-                trace_id: (state.trace_id != 0).then(|| format!("{:032x}", state.trace_id)),
+                trace_id: (sighting.trace_id != 0).then(|| format!("{:032x}", sighting.trace_id)),
                 span_id: (sighting.span_id != 0).then(|| format!("{:016x}", sighting.span_id)),
                 busy_ms: f64::from(sighting.busy_us) / 1e3,
                 idle_ms: f64::from(sighting.idle_us) / 1e3,
@@ -137,17 +137,18 @@ impl Journey {
         }
         let mut deviations = Vec::new();
         let mut before: Option<&Sighting> = None;
-        for stage in self.seen() {
+        for of_stage in self.sightings.by_stage() {
+            let Some(stage) = of_stage.first().map(|s| s.stage) else { continue };
             let Some(declared) = route.stage(stage) else { continue };
             let most = match declared.presence {
                 Presence::Required | Presence::Optional => 1,
                 Presence::Repeatable(max) => max as usize,
             };
-            let successes = self.own_sightings(stage).filter(|s| s.outcome == Outcome::Reached).count();
+            let successes = self.sightings.own(stage).filter(|s| s.outcome == Outcome::Reached).count();
             if successes > most {
                 deviations.push(format!("too_often: {} ({successes}, at most {most})", declared.id));
             }
-            let Some(reached) = self.first_success(stage) else { continue };
+            let Some(reached) = self.sightings.first_success(stage) else { continue };
             if let Some(earlier) = before {
                 let (_, uncertainty) = quality(earlier, reached, sources);
                 if uncertainty.is_some_and(|u| reached.at.saturating_add(u) < earlier.at) {

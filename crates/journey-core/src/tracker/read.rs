@@ -4,21 +4,16 @@ use std::collections::BTreeMap;
 
 use super::{
     Tracker,
-    pool::{Entry, ListName, State},
-    statistics::{LatencyStatistics, OUTCOMES, RouteStatistics},
+    pool::{Entry, InHand, ListName, State},
+    statistics::OUTCOMES,
 };
 use crate::{
-    attribution::{Attribution, LegShare, LegVector, attribute},
     id::CorrelationId,
     journey::Status,
     metrics::{MetricsSnapshot, Series},
-    route::{Route, Segment},
     routes::{RouteIndex, StageRef},
     time::{millis, rfc3339},
-    view::{
-        BottleneckStatsView, JourneyCountsView, JourneyView, LegStatsView, ListItemView, ListView, OperationView,
-        RouteSummaryView, SegmentStatsView, SelfView, StageCountView, StatsView, StuckView, SummaryView,
-    },
+    view::{JourneyCountsView, JourneyView, ListItemView, ListView, SelfView, StuckView},
     window::Window,
 };
 
@@ -26,8 +21,6 @@ use crate::{
 const DEFAULT_LIST: usize = 100;
 /// Journeys in a list at most.
 const MAX_LIST: usize = 1000;
-/// Stuck journeys in a summary at most.
-const MAX_STUCK_IN_SUMMARY: usize = 20;
 
 /// Which journeys to list.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,16 +50,16 @@ impl Tracker {
     /// One journey: its newest generation, or the one asked for. Of several routes with the id, the one touched last.
     pub fn journey(&self, correlation_id: &str, generation: Option<u32>) -> Option<JourneyView> {
         let id = CorrelationId::new(correlation_id).ok()?;
-        let newest = self.routes.iter().filter_map(|(route, _)| self.pool.find(route, &id));
+        let newest = self.routes.iter().filter_map(|(route, _)| self.pool.find(self.pool.wanted(route, &id)));
         let newest = newest.max_by_key(|place| self.pool.get(*place).last_seen)?;
         let all: Vec<u32> = std::iter::successors(Some(newest), |place| self.pool.older(*place)).collect();
-        let number = |place: u32| self.pool.get(place).journey.generation();
+        let number = |place: u32| self.pool.get(place).generation;
         let asked = match generation {
             None => newest,
             Some(generation) => all.iter().copied().find(|place| number(*place) == generation)?,
         };
         let entry = self.pool.get(asked);
-        let mut view = entry.journey.view(&self.routes, &self.sources, &self.key);
+        let mut view = self.pool.journey(entry).view(&self.routes, &self.sources, &self.key);
         view.stuck = entry.state == State::Stuck;
         view.other_generations = all.into_iter().filter(|place| *place != asked).map(number).collect();
         Some(view)
@@ -100,34 +93,35 @@ impl Tracker {
         };
         let limit = if query.limit == 0 { DEFAULT_LIST } else { query.limit.min(MAX_LIST) };
 
-        let fits = |entry: &&Entry| {
-            let journey = &entry.journey;
-            let status = query.status.is_none_or(|status| journey.status() == status);
-            let at_stage = || {
-                let position = entry.position.or_else(|| journey.position(self.routes.get(journey.route())));
-                stages
-                    .as_ref()
-                    .is_none_or(|stages| stages.iter().any(|s| s.route == journey.route() && Some(s.stage) == position))
-            };
-            let long =
-                || query.min_ms.is_none_or(|min| journey.span().is_some_and(|(from, to)| millis(to - from) >= min));
-            status
+        let mut found: Vec<(Rank, &Entry)> = Vec::new();
+        let mut in_hand = InHand::default();
+        for entry in self.pool.iter() {
+            let fits = query.status.is_none_or(|status| entry.status == status)
                 && (!query.stuck || entry.state == State::Stuck)
-                && route.is_none_or(|route| journey.route() == route)
-                && at_stage()
-                && long()
-        };
-        let rank = |entry: &Entry| {
-            let total = entry.journey.span().map_or(0, |(from, to)| to - from);
-            (if query.slowest { total } else { 0 }, entry.number)
-        };
-        let mut found: Vec<(Rank, &Entry)> = self
-            .pool
-            .iter()
-            .filter(fits)
-            .map(|entry| (rank(entry), entry))
-            .filter(|(rank, _)| after.is_none_or(|after| *rank < after))
-            .collect();
+                && route.is_none_or(|route| entry.route == route);
+            if !fits {
+                continue;
+            }
+            let declared = self.routes.get(entry.route);
+            if let Some(stages) = &stages {
+                let last = || self.pool.sightings(entry, &mut in_hand).position(declared);
+                let position = entry.position().or_else(last);
+                if !stages.iter().any(|s| s.route == entry.route && Some(s.stage) == position) {
+                    continue;
+                }
+            }
+            let mut total = None;
+            if query.slowest || query.min_ms.is_some() {
+                total = self.pool.sightings(entry, &mut in_hand).span().map(|(from, to)| to.saturating_sub(from));
+            }
+            if query.min_ms.is_some_and(|min| total.is_none_or(|total| millis(total) < min)) {
+                continue;
+            }
+            let rank = (if query.slowest { total.unwrap_or(0) } else { 0 }, entry.number);
+            if after.is_none_or(|after| rank < after) {
+                found.push((rank, entry));
+            }
+        }
         let more = found.len() > limit;
         if more {
             found.select_nth_unstable_by(limit, |a, b| b.0.cmp(&a.0));
@@ -152,136 +146,39 @@ impl Tracker {
     }
 
     fn list_item(&self, entry: &Entry, now: i64) -> ListItemView {
-        let journey = &entry.journey;
-        let route = self.routes.get(journey.route());
+        let journey = self.pool.journey(entry);
+        let route = self.routes.get(entry.route);
         let span = journey.span();
-        let open = matches!(entry.state, State::Active | State::Stuck);
-        let position = journey.position(route);
+        let position = journey.sightings.position(route);
         ListItemView {
             correlation_id: journey.id().as_str().to_owned(),
-            generation: journey.generation(),
+            generation: entry.generation,
             route: route.name().to_owned(),
-            status: journey.status().as_str().to_owned(),
+            status: entry.status.as_str().to_owned(),
             reason: journey.reason().map(str::to_owned),
             stuck: entry.state == State::Stuck,
             started_at: span.map(|(from, _)| rfc3339(from)),
-            total_ms: span.map(|(from, to)| millis(to - from)),
+            total_ms: span.map(|(from, to)| millis(to.saturating_sub(from))),
             stage: position
-                .map(|stage| self.routes.stage_texts(StageRef { route: journey.route(), stage }).id)
+                .map(|stage| self.routes.stage_texts(StageRef { route: entry.route, stage }).id)
                 .unwrap_or_default(),
-            idle_ms: open.then(|| millis(now - entry.last_seen)),
+            idle_ms: entry.is_open().then(|| millis(now - entry.last_seen)),
         }
     }
 
     pub(super) fn stuck_view(&self, place: u32, now: i64) -> StuckView {
         let entry = self.pool.get(place);
-        let journey = &entry.journey;
-        let at = |stage| self.routes.stage_texts(StageRef { route: journey.route(), stage }).id;
+        let at = |stage| self.routes.stage_texts(StageRef { route: entry.route, stage }).id;
         StuckView {
-            correlation_id: journey.id().as_str().to_owned(),
-            route: self.routes.get(journey.route()).name().to_owned(),
-            stage: entry.position.map(at).unwrap_or_default(),
+            correlation_id: self.pool.id(entry).as_str().to_owned(),
+            route: self.routes.get(entry.route).name().to_owned(),
+            stage: entry.position().map(at).unwrap_or_default(),
             idle_ms: millis(now - entry.last_seen),
             in_progress: None,
         }
     }
 
-    /// Statistics over a window, of all routes or of one.
-    pub fn summary(&self, route: Option<RouteIndex>, window: Window, now: i64) -> SummaryView {
-        // An open route that learned nothing yet has nothing to tell, unless it is asked for.
-        let used = |index| self.routes.stage_count(index) > 0;
-        let asked = self.routes.iter().filter(|(index, _)| route.map_or_else(|| used(*index), |route| route == *index));
-        let routes: Vec<RouteSummaryView> = asked.map(|(index, _)| self.route_summary(index, window, now)).collect();
-        let mut operations: Vec<OperationView> = self
-            .operations
-            .iter()
-            .map(|(name, values)| OperationView {
-                name: name.to_string(),
-                stats: StatsView::of(&values.read(window, now)),
-            })
-            .collect();
-        operations.sort_by(|a, b| a.name.cmp(&b.name));
-        SummaryView {
-            at: rfc3339(now),
-            window: window.as_str().to_owned(),
-            window_seconds: self.statistics[0].started.covered(window, now) as f64 / 1e9,
-            routes,
-            operations,
-            accounting: self.accounting.view(),
-        }
-    }
-
-    fn route_summary(&self, index: RouteIndex, window: Window, now: i64) -> RouteSummaryView {
-        let route = self.routes.get(index);
-        let statistics = &self.statistics[usize::from(index.0)];
-        let counts = self.counts(index, window, now);
-        let seconds = statistics.started.covered(window, now) as f64 / 1e9;
-        let ended = counts.completed + counts.failed + counts.expired;
-        let id = |stage| route.stage(stage).map(|stage| stage.id.clone()).unwrap_or_default();
-        let stuck = std::iter::successors(self.pool.head(ListName::Stuck(index)), |place| self.pool.after(*place));
-        RouteSummaryView {
-            route: route.name().to_owned(),
-            label: route.label().to_owned(),
-            throughput_per_second: if seconds > 0.0 { ended as f64 / seconds } else { 0.0 },
-            journeys: counts,
-            legs: self.leg_stats(index, window, now),
-            segments: route
-                .segments()
-                .iter()
-                .zip(&statistics.segments)
-                .map(|(segment, counted)| SegmentStatsView {
-                    name: segment.name.clone(),
-                    label: segment.label.clone(),
-                    from: id(segment.from),
-                    to: id(segment.to),
-                    stats: StatsView::of(&counted.all.values.read(window, now)),
-                    skewed: counted.all.skewed,
-                    coarse: counted.all.coarse,
-                })
-                .collect(),
-            bottlenecks: bottlenecks(route, statistics, window, now),
-            active_by_stage: self
-                .stage_counts(index)
-                .map(|(at, stage)| {
-                    let texts = self.routes.stage_texts(at);
-                    StageCountView { stage: texts.id, name: texts.name, active: stage.0, seen: stage.1 }
-                })
-                .collect(),
-            stuck: stuck.take(MAX_STUCK_IN_SUMMARY).map(|place| self.stuck_view(place, now)).collect(),
-            never_seen: self.never_seen(index),
-        }
-    }
-
-    fn leg_stats(&self, index: RouteIndex, window: Window, now: i64) -> Vec<LegStatsView> {
-        let route = self.routes.get(index);
-        let counted = &self.statistics[usize::from(index.0)].legs;
-        let view = |name: String, from: String, to: String, budget_ms, leg: &LatencyStatistics| LegStatsView {
-            name,
-            from,
-            to,
-            budget_ms,
-            stats: StatsView::of(&leg.values.read(window, now)),
-            skewed: leg.skewed,
-            coarse: leg.coarse,
-        };
-        let texts = |stage| self.routes.stage_texts(StageRef { route: index, stage });
-        if route.is_open() {
-            let known = counted.iter().enumerate().map(|(stage, leg)| {
-                let texts = texts(crate::route::StageIndex(stage as u16));
-                view(texts.name, String::new(), texts.id, None, leg)
-            });
-            return known.filter(|leg| leg.stats.count > 0 || leg.skewed > 0).collect();
-        }
-        let declared = route.legs().iter().zip(counted);
-        declared
-            .map(|(leg, counted)| {
-                let budget = leg.budget.map(|budget| budget.as_secs_f64() * 1e3);
-                view(leg.name.clone(), texts(leg.from).id, texts(leg.to).id, budget, counted)
-            })
-            .collect()
-    }
-
-    fn counts(&self, index: RouteIndex, window: Window, now: i64) -> JourneyCountsView {
+    pub(super) fn counts(&self, index: RouteIndex, window: Window, now: i64) -> JourneyCountsView {
         let statistics = &self.statistics[usize::from(index.0)];
         let [completed, failed, expired, evicted] = [0, 1, 2, 3].map(|o| statistics.ended[o].read(window, now));
         let stuck = self.pool.len(ListName::Stuck(index));
@@ -297,7 +194,7 @@ impl Tracker {
     }
 
     /// Active journeys and sightings of every stage.
-    fn stage_counts(&self, route: RouteIndex) -> impl Iterator<Item = (StageRef, (u64, u64))> + '_ {
+    pub(super) fn stage_counts(&self, route: RouteIndex) -> impl Iterator<Item = (StageRef, (u64, u64))> + '_ {
         let counted = &self.statistics[usize::from(route.0)].stages;
         (0..self.routes.stage_count(route)).map(move |stage| {
             let known = counted.get(stage);
@@ -306,7 +203,7 @@ impl Tracker {
         })
     }
 
-    fn never_seen(&self, route: RouteIndex) -> Vec<String> {
+    pub(super) fn never_seen(&self, route: RouteIndex) -> Vec<String> {
         let unseen = self.stage_counts(route).filter(|(_, (_, seen))| *seen == 0);
         unseen.map(|(at, _)| self.routes.stage_texts(at)).map(|texts| format!("{} {}", texts.id, texts.name)).collect()
     }
@@ -359,9 +256,8 @@ impl Tracker {
                 let at = StageRef { route: index, stage: crate::route::StageIndex(stage as u16) };
                 let stage = self.routes.stage_texts(at).name;
                 snapshot.stuck.push((name(), stage.clone(), counted.stuck));
-                let success = counted.seen.get("").copied().unwrap_or(0);
-                snapshot.checkpoints.push((name(), stage.clone(), String::new(), success));
-                for (error, count) in counted.seen.iter().filter(|(error, _)| !error.is_empty()) {
+                snapshot.checkpoints.push((name(), stage.clone(), String::new(), counted.reached));
+                for (error, count) in &counted.failed {
                     snapshot.checkpoints.push((name(), stage.clone(), error.clone(), *count));
                 }
             }
@@ -413,91 +309,4 @@ impl Tracker {
 fn parse_cursor(cursor: &str) -> Option<Rank> {
     let (total, number) = cursor.split_once('-')?;
     Some((total.parse().ok()?, number.parse().ok()?))
-}
-
-/// The three largest legs of the widest segment and the largest leg of every other segment of more than one leg.
-fn bottlenecks(route: &Route, statistics: &RouteStatistics, window: Window, now: i64) -> Vec<BottleneckStatsView> {
-    let since = now.saturating_sub(statistics.started.covered(window, now));
-    let widest = route.segments().iter().map(|s| s.to.0 - s.from.0).max();
-    let mut rows = Vec::new();
-    for (index, segment) in route.segments().iter().enumerate() {
-        let inside: Vec<usize> = (0..route.legs().len()).filter(|leg| segment.contains(&route.legs()[*leg])).collect();
-        if inside.len() < 2 {
-            continue;
-        }
-        // An end in whole seconds makes a leg look up to a second longer: it would be called the bottleneck for nothing.
-        let known = statistics.finished_since(since).filter_map(|entry| Some((entry.segments[index]?, entry)));
-        let (coarse, fine): (Vec<_>, Vec<_>) = known.partition(|(between, _)| between.coarse);
-        let (used, note) = match (fine.is_empty(), coarse.len()) {
-            (true, 0) => continue,
-            (true, _) => (coarse, "; an end is given in whole seconds, so all this is up to 1 s off".to_owned()),
-            (false, 0) => (fine, String::new()),
-            (false, left_out) => (fine, format!(" ({left_out} with an end in whole seconds are left out)")),
-        };
-        let kept: Vec<(i64, Vec<Option<i64>>)> = used
-            .into_iter()
-            .map(|(between, entry)| (between.nanos, inside.iter().map(|leg| entry.legs[*leg]).collect()))
-            .collect();
-        let vectors: Vec<LegVector<'_>> = kept.iter().map(|(total, legs)| LegVector { total: *total, legs }).collect();
-        let attribution = attribute(&vectors, 0.95);
-        let most = if Some(segment.to.0 - segment.from.0) == widest { 3 } else { 1 };
-        let mut named = largest(route, segment, &inside, &attribution, most);
-        named.iter_mut().for_each(|row| row.sentence.push_str(&note));
-        rows.extend(named);
-    }
-    rows
-}
-
-fn largest(
-    route: &Route,
-    segment: &Segment,
-    inside: &[usize],
-    attribution: &Attribution,
-    most: usize,
-) -> Vec<BottleneckStatsView> {
-    let row = |leg: Option<usize>, share: &LegShare| {
-        let leg = leg.map(|leg| &route.legs()[leg]);
-        let name = leg.map_or("unexplained", |leg| &leg.name);
-        let stage = leg.and_then(|leg| route.stage(leg.to)).map(|stage| stage.id.clone()).unwrap_or_default();
-        let at_p95_share =
-            if attribution.at_quantile > 0.0 { share.at_quantile / attribution.at_quantile } else { 0.0 };
-        BottleneckStatsView {
-            segment: segment.name.clone(),
-            leg: name.to_owned(),
-            mean_share: share.mean_share,
-            at_p95_ms: share.at_quantile / 1e6,
-            at_p95_share,
-            largest: share.largest,
-            journeys: attribution.journeys as u64,
-            sentence: sentence(&segment.name, name, &stage, attribution, share, at_p95_share),
-            stage,
-        }
-    };
-    let legs = inside.iter().zip(&attribution.legs).map(|(leg, share)| row(Some(*leg), share));
-    let mut rows: Vec<BottleneckStatsView> = legs.chain([row(None, &attribution.unexplained)]).collect();
-    rows.sort_by(|a, b| b.at_p95_ms.total_cmp(&a.at_p95_ms));
-    rows.retain(|row| row.at_p95_ms > 0.0);
-    rows.truncate(most);
-    rows
-}
-
-fn sentence(
-    segment: &str,
-    leg: &str,
-    stage: &str,
-    attribution: &Attribution,
-    share: &LegShare,
-    at_p95_share: f64,
-) -> String {
-    let stage = if stage.is_empty() { String::new() } else { format!(" ({stage})") };
-    format!(
-        "{leg}{stage} is {:.1} ms of the {segment} p95 of {:.1} ms ({:.0} %), {:.0} % of its time on average, and the \
-         largest in {:.0} % of {} journeys",
-        share.at_quantile / 1e6,
-        attribution.at_quantile / 1e6,
-        at_p95_share * 100.0,
-        share.mean_share * 100.0,
-        share.largest * 100.0,
-        attribution.journeys
-    )
 }

@@ -62,7 +62,7 @@ pub use self::{filter::JourneyFilter, resolve::current_correlation_id};
 use crate::{
     clock::ProcessClock,
     intake::{Intake, Message},
-    sighting::{FullRecord, Passage, StageRecord, TraceIds},
+    sighting::{FullRecord, Passage, StageRecord},
 };
 
 /// A `tracing-subscriber` Layer that turns stage spans into checkpoints.
@@ -248,7 +248,7 @@ impl JourneyLayer {
             (context.map(|context| context.ids).unwrap_or_default(), hushed)
         };
         #[cfg(not(feature = "opentelemetry"))]
-        let trace = TraceIds::default();
+        let trace = crate::sighting::TraceIds::default();
         match short {
             Some(id) => inner.parts.intake.offer(Message::Stage(StageRecord { id, passage, trace, stage })),
             None => inner.parts.intake.count_lost(DropReason::Internal, 1),
@@ -291,7 +291,7 @@ impl JourneyLayer {
         #[cfg(feature = "opentelemetry")]
         let trace = context.as_ref().map(|context| context.ids).unwrap_or_default();
         #[cfg(not(feature = "opentelemetry"))]
-        let trace = TraceIds::default();
+        let trace = crate::sighting::TraceIds::default();
 
         let own = own.map(|id| id.ok_or(DropReason::InvalidId));
         let journey = own.unwrap_or_else(|| inner.around(ctx.span(id), stage.route, cold.carried, trace));

@@ -293,7 +293,7 @@ mod tests {
                     for round in 0..20_000_u64 {
                         // Few homes, many ids: claims and releases meet all the time.
                         let id = 1 + thread + (round % 8) + (round * 4 + thread + 1) * SLOTS as u64;
-                        assert!(open(&spans, id));
+                        assert!(open(spans, id));
                         assert_eq!(close(spans, id), Some(id));
                     }
                 });

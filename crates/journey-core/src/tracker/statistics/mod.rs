@@ -1,19 +1,20 @@
 //! What is counted per route: latencies of legs and segments, sightings of stages, vectors of finished journeys.
 
-use std::collections::{BTreeMap, VecDeque};
+mod ring;
 
+use std::collections::BTreeMap;
+
+pub(super) use self::ring::Ring;
 use crate::{
     histogram::{Histogram, power_of_two_above},
-    journey::{Between, Status},
+    journey::Status,
     metrics::Exemplar,
     route::Route,
     window::Windows,
 };
 
-/// Finished journeys per route whose leg latencies are kept for attribution.
-const RING_JOURNEYS: usize = 4096;
 /// Different `error.type` of one stage before the rest are `other`.
-const MAX_ERROR_KINDS: usize = 16;
+const MAX_ERROR_KINDS: usize = 15;
 
 /// Statistics of one route.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ pub(super) struct RouteStatistics {
     pub(super) started: Windows<u64>,
     /// By outcome: completed, failed, expired, evicted.
     pub(super) ended: [Windows<u64>; 4],
-    ring: VecDeque<RingEntry>,
+    /// Vectors of the journeys finished last.
+    pub(super) ring: Ring,
     now: i64,
 }
 
@@ -54,22 +56,14 @@ pub(super) struct SegmentStatistics {
 /// Sightings of one stage.
 #[derive(Debug, Default)]
 pub(super) struct StageStatistics {
-    /// Sightings by `error.type`; the empty one is success.
-    pub(super) seen: BTreeMap<String, u64>,
+    /// Successes.
+    pub(super) reached: u64,
+    /// Other sightings by `error.type`.
+    pub(super) failed: BTreeMap<String, u64>,
     /// Active journeys that reached this stage last.
     pub(super) active: u64,
     /// Stuck journeys that reached this stage last.
     pub(super) stuck: u64,
-}
-
-/// Leg latencies of one finished journey.
-#[derive(Debug)]
-pub(super) struct RingEntry {
-    pub(super) finished_at: i64,
-    /// By segment of the route.
-    pub(super) segments: Vec<Option<Between>>,
-    /// By leg of the route, nanoseconds.
-    pub(super) legs: Vec<Option<i64>>,
 }
 
 impl RouteStatistics {
@@ -80,7 +74,7 @@ impl RouteStatistics {
             stages: route.stages().iter().map(|_| StageStatistics::default()).collect(),
             started: Windows::new(now),
             ended: std::array::from_fn(|_| Windows::new(now)),
-            ring: VecDeque::new(),
+            ring: Ring::new(route),
             now,
         }
     }
@@ -99,19 +93,6 @@ impl RouteStatistics {
             self.stages.resize_with(index + 1, StageStatistics::default);
         }
         &mut self.stages[index]
-    }
-
-    /// Keeps the latencies of a finished journey, letting the oldest go.
-    pub(super) fn keep(&mut self, entry: RingEntry) {
-        if self.ring.len() == RING_JOURNEYS {
-            self.ring.pop_front();
-        }
-        self.ring.push_back(entry);
-    }
-
-    /// Journeys finished after an instant.
-    pub(super) fn finished_since(&self, since: i64) -> impl Iterator<Item = &RingEntry> {
-        self.ring.iter().rev().take_while(move |entry| entry.finished_at >= since)
     }
 }
 
@@ -153,17 +134,22 @@ impl SegmentStatistics {
 }
 
 impl StageStatistics {
+    /// Counts a sighting by its `error.type`; the empty one is success.
     pub(super) fn sighted(&mut self, error: &str) {
-        if let Some(count) = self.seen.get_mut(error) {
+        if error.is_empty() {
+            self.reached += 1;
+            return;
+        }
+        if let Some(count) = self.failed.get_mut(error) {
             *count += 1;
             return;
         }
-        let kind = if self.seen.len() < MAX_ERROR_KINDS || error.is_empty() { error } else { "other" };
-        *self.seen.entry(kind.to_owned()).or_default() += 1;
+        let kind = if self.failed.len() < MAX_ERROR_KINDS { error } else { "other" };
+        *self.failed.entry(kind.to_owned()).or_default() += 1;
     }
 
     pub(super) fn total(&self) -> u64 {
-        self.seen.values().sum()
+        self.reached + self.failed.values().sum::<u64>()
     }
 }
 
