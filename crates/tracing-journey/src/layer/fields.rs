@@ -201,7 +201,7 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, field: &Field, value: Value<'_>) {
         // A span may be recorded with fields of another callsite of the same name and number of fields; `tracing` has
         // filtered those out before, so that the index alone tells.
@@ -212,7 +212,13 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    #[inline]
+    /// The same for values that ids seldom are.
+    #[inline(never)]
+    fn take_other_kind(&mut self, field: &Field, value: Value<'_>) {
+        self.take(field, value);
+    }
+
+    #[inline(always)]
     fn take_id(&mut self, number: u8, value: &Value<'_>) {
         if number > 0 {
             self.take_further_id(number, value);
@@ -290,30 +296,30 @@ impl Visit for Visitor<'_> {
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.take(field, Value::Integer(value.into()));
+        self.take_other_kind(field, Value::Integer(value.into()));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.take(field, Value::Integer(value.into()));
+        self.take_other_kind(field, Value::Integer(value.into()));
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.take(field, Value::Integer(value));
+        self.take_other_kind(field, Value::Integer(value));
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
         match i128::try_from(value) {
-            Ok(value) => self.take(field, Value::Integer(value)),
-            Err(_) => self.take(field, Value::Debug(&value)),
+            Ok(value) => self.take_other_kind(field, Value::Integer(value)),
+            Err(_) => self.take_other_kind(field, Value::Debug(&value)),
         }
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.take(field, Value::Float(value));
+        self.take_other_kind(field, Value::Float(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.take(field, Value::Flag(value));
+        self.take_other_kind(field, Value::Flag(value));
     }
 }
 

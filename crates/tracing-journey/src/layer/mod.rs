@@ -209,12 +209,12 @@ impl JourneyLayer {
         slot.record(id.into_u64(), callsite, newer);
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn enter(&self, slot: &Slot) {
         slot.enter(|| self.0.parts.clock.read());
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn exit(&self, slot: &Slot, id: &span::Id) {
         slot.exit(self.0.parts.clock.read());
         #[cfg(feature = "opentelemetry")]

@@ -77,22 +77,28 @@ impl OpenSpans {
     /// Follows a span. `false` where the table is full.
     #[inline]
     pub(crate) fn open(&self, id: u64, opening: Opening<'_>) -> bool {
-        self.insert(id, |slot| slot.start(id, opening))
+        if let Some(home) = self.claim_home(id) {
+            home.start(id, opening);
+            return true;
+        }
+        self.insert_displaced(id, |slot| slot.start(id, opening))
     }
 
     /// The same for a root that is no business of ours but for the id that was made for it.
     pub(crate) fn open_root(&self, id: u64, routes: u64, made: CorrelationId) -> bool {
-        self.insert(id, |slot| slot.start_root(id, routes, made))
-    }
-
-    #[inline]
-    fn insert(&self, id: u64, start: impl FnOnce(&Slot)) -> bool {
-        let home = &self.slots[home(id)];
-        if home.id.load(Relaxed) == 0 && home.id.compare_exchange(0, id, Acquire, Relaxed).is_ok() {
-            start(home);
+        if let Some(home) = self.claim_home(id) {
+            home.start_root(id, routes, made);
             return true;
         }
-        self.insert_displaced(id, start)
+        self.insert_displaced(id, |slot| slot.start_root(id, routes, made))
+    }
+
+    /// The home slot of a span, where it is free.
+    #[inline]
+    fn claim_home(&self, id: u64) -> Option<&Slot> {
+        let home = &self.slots[home(id)];
+        let claimed = home.id.load(Relaxed) == 0 && home.id.compare_exchange(0, id, Acquire, Relaxed).is_ok();
+        claimed.then_some(home)
     }
 
     #[cold]
@@ -162,7 +168,8 @@ impl OpenSpans {
     #[inline]
     pub(crate) fn close(&self, id: u64, slot: &Slot) {
         slot.vacate();
-        if !std::ptr::eq(slot, &self.slots[home(id)]) {
+        // A span that is displaced is one of those counted.
+        if self.displaced.load(Relaxed) != 0 && !std::ptr::eq(slot, &self.slots[home(id)]) {
             self.close_displaced(id);
         }
     }

@@ -79,7 +79,7 @@ impl Slot {
         if entered == 0 {
             self.last_enter.store(now().bits(), Relaxed);
         }
-        self.entered.store(entered.saturating_add(1), Relaxed);
+        self.entered.store(entered.wrapping_add(1), Relaxed);
     }
 
     /// Notes an exit.
