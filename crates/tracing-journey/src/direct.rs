@@ -110,7 +110,7 @@ impl<'a> CheckpointBuilder<'a> {
         (checkpoint.at, checkpoint.clock, checkpoint.resolution) = self.handle.instant(time);
         (checkpoint.outcome, checkpoint.error) = (self.outcome, self.error);
         checkpoint.source = source;
-        Ok(Message::Checkpoint(Box::new((self.handle.clock().read(), checkpoint))))
+        Ok(Message::Checkpoint(Box::new(checkpoint)))
     }
 }
 
@@ -159,13 +159,7 @@ impl JourneyHandle {
     pub(crate) fn end_on(&self, route: RouteIndex, id: CorrelationId, status: Status, reason: Option<&str>) {
         if status != Status::Active {
             let reason = reason.map(|reason| StageError::new("", reason).message.into_boxed_str());
-            self.intake().offer(Message::Finish(Box::new(Finish {
-                now: self.clock().read(),
-                id,
-                route,
-                status,
-                reason,
-            })));
+            self.intake().offer(Message::Finish(Box::new(Finish { id, route, status, reason })));
         }
     }
 
@@ -202,7 +196,7 @@ impl JourneyHandle {
         checkpoint.resolution = Resolution::Millisecond;
         // The envelope does not say who saw it; it was not this process.
         checkpoint.source = self.live().sources().intern(Source::default());
-        self.intake().offer(Message::Checkpoint(Box::new((self.clock().read(), checkpoint))));
+        self.intake().offer(Message::Checkpoint(Box::new(checkpoint)));
     }
 
     /// The stages reached so far, to put into the metadata of the next event.

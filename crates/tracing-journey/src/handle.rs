@@ -121,7 +121,7 @@ impl JourneyHandle {
 
     /// Waits until everything that was offered before is in the tracker; `false` where that takes longer.
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.0.intake.flush(self.0.clock.read(), timeout)
+        self.0.intake.flush(timeout)
     }
 
     /// Where the debug endpoint listens; `None` where there is none.

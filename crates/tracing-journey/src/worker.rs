@@ -175,7 +175,7 @@ fn take_batch(intake: &Intake, live: &Live, clock: &ProcessClock, life: &Life) -
     let whole = guarded(life, || {
         intake.settle(live);
         // Nothing waits: the lock is left to the readers.
-        if intake.is_empty() {
+        if intake.len() == 0 {
             return;
         }
         // Before anything is taken: what was read by then lies between two looks at the clock.
@@ -197,13 +197,13 @@ fn take_batch(intake: &Intake, live: &Live, clock: &ProcessClock, life: &Life) -
                 match message {
                     Message::Stage(record) => sighting(tracker, record.checkpoint(live.routes(), &times)),
                     Message::Full(record) => sighting(tracker, record.checkpoint(live.routes(), &times)),
-                    Message::Checkpoint(offered) => sighting(tracker, Ok(offered.1)),
+                    Message::Checkpoint(checkpoint) => sighting(tracker, Ok(*checkpoint)),
                     Message::Finish(finish) => {
-                        let Finish { id, route, status, reason, .. } = *finish;
+                        let Finish { id, route, status, reason } = *finish;
                         tracker.finish(&id, route, status, reason.as_deref(), now);
                     }
                     Message::Operation { name, nanos } => tracker.operation(&name, nanos, now),
-                    Message::Flush(_, flushed) => flushes.push(flushed),
+                    Message::Flush(flushed) => flushes.push(flushed),
                 }
             }
         });
@@ -243,7 +243,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::clock::Reading;
 
     const SOON: Duration = Duration::from_secs(10);
 
@@ -255,8 +254,7 @@ mod tests {
 
     fn checkpoint(id: &str, stage: u16, at: i64) -> Message {
         let stage = StageRef { route: RouteIndex(0), stage: StageIndex(stage) };
-        let checkpoint = Checkpoint::reached(CorrelationId::new(id).unwrap(), stage, at);
-        Message::Checkpoint(Box::new((Reading::NEVER, checkpoint)))
+        Message::Checkpoint(Box::new(Checkpoint::reached(CorrelationId::new(id).unwrap(), stage, at)))
     }
 
     fn dropped(live: &Live, reason: DropReason) -> u64 {
@@ -278,7 +276,7 @@ mod tests {
         }
         intake.offer(Message::Operation { name: "parse".into(), nanos: 1_000_000 });
         intake.count_lost(DropReason::NoId, 3);
-        assert!(intake.flush(ProcessClock::new().read(), SOON));
+        assert!(intake.flush(SOON));
         assert_eq!(recorded_and_offered(&live), (500, 503));
         assert_eq!(dropped(&live, DropReason::NoId), 3);
         assert!(live.journey("m499", None).is_some());
@@ -292,7 +290,7 @@ mod tests {
         intake.offer(checkpoint("m", 1, live.now()));
         let id = CorrelationId::new("m").unwrap();
         let reason = Some("refused".into());
-        let finish = Finish { now: Reading::NEVER, id, route: RouteIndex(0), status: Status::Failed, reason };
+        let finish = Finish { id, route: RouteIndex(0), status: Status::Failed, reason };
         intake.offer(Message::Finish(Box::new(finish)));
         assert!(worker.stop(SOON));
         assert_eq!(live.journey("m", None).unwrap().status, "failed");
@@ -314,7 +312,7 @@ mod tests {
         assert_eq!((recorded_and_offered(&live), dropped(&live, DropReason::Shutdown)), ((10_000, 10_001), 1));
         let asked = Instant::now();
         assert!(
-            !intake.flush(ProcessClock::new().read(), SOON) && asked.elapsed() < SOON / 2,
+            !intake.flush(SOON) && asked.elapsed() < SOON / 2,
             "nobody is there to answer, and nobody waits for it"
         );
     }
@@ -349,10 +347,10 @@ mod tests {
         for stage in 0..12 {
             intake.offer(checkpoint("m", stage, now));
         }
-        assert!(intake.flush(ProcessClock::new().read(), SOON));
+        assert!(intake.flush(SOON));
         assert_eq!(worker.panics(), 1);
         intake.offer(checkpoint("next", 4, now));
-        assert!(intake.flush(ProcessClock::new().read(), SOON));
+        assert!(intake.flush(SOON));
         assert!(live.journey("next", None).is_some());
         assert_eq!(recorded_and_offered(&live), (13, 13));
         assert!(worker.stop(SOON));

@@ -68,11 +68,6 @@ impl Reading {
         Self(bits)
     }
 
-    /// Tells earlier from later, in 63 bits: nanoseconds come after ticks, because trust in the counter ends for good.
-    pub(crate) fn order(self) -> u64 {
-        if self.0 & NANOS == 0 { self.0 } else { self.0 & !NANOS | NANOS >> 1 }
-    }
-
     /// Ticks since an earlier reading; 0 where it is a later one, or where the two are of different kinds.
     #[inline]
     pub(crate) fn since(self, earlier: Self) -> u64 {

@@ -1,7 +1,5 @@
 //! The application's side of the hand-off to the tracker: it never waits, and every loss is counted.
 
-mod lanes;
-
 use std::{
     cell::Cell,
     sync::{
@@ -15,21 +13,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crossbeam_queue::ArrayQueue;
 use journey_core::{Checkpoint, CorrelationId, DropReason, Live, RouteIndex, Status};
 use parking_lot::{Condvar, Mutex};
 
-use self::lanes::{Lanes, Timed};
-use crate::{
-    clock::Reading,
-    sighting::{FullRecord, StageRecord},
-};
+use crate::sighting::{FullRecord, StageRecord};
 
 /// How many messages may wait where nothing else is said: a second of 16 000 stages, about 2 MiB.
 pub(crate) const DEFAULT_CAPACITY: usize = 16_384;
-/// A thread looks this often whether its lane is crowded: with every so many messages.
-const LOOK_EVERY: u32 = 8;
 /// How long a flush that finds the queue full waits before it tries again.
 const FULL_RETRY: Duration = Duration::from_millis(1);
+/// A thread looks with every so many messages whether much is waiting; a power of two.
+const LOOK_EVERY: u32 = 8;
+/// In a queue of less room it looks with every message, so that half of the room is enough for what threads do unseen.
+const LARGE: usize = 8_192;
 
 thread_local! {
     /// Messages that this thread offered.
@@ -38,7 +35,7 @@ thread_local! {
 
 /// A bounded queue with many producers and one consumer.
 pub(crate) struct Intake {
-    queue: Lanes<Message>,
+    queue: ArrayQueue<Message>,
     /// Checkpoints lost by reason, since [`Intake::settle`] ran last.
     lost: [AtomicU64; DropReason::ALL.len()],
     /// Messages lost that are no checkpoints.
@@ -48,6 +45,8 @@ pub(crate) struct Intake {
     /// The consumer is parked and may be woken, once.
     sleeping: AtomicBool,
     consumer: OnceLock<Thread>,
+    /// A thread looks whether much is waiting where the number of its message has none of these bits.
+    look_mask: u32,
 }
 
 /// What the application's side has to say to the tracker.
@@ -56,8 +55,8 @@ pub(crate) enum Message {
     Stage(StageRecord),
     /// An attempt at a stage of which more is to be told.
     Full(Box<FullRecord>),
-    /// A sighting that is a checkpoint already, and when it was offered.
-    Checkpoint(Box<(Reading, Checkpoint)>),
+    /// A sighting that is a checkpoint already.
+    Checkpoint(Box<Checkpoint>),
     /// A journey ends explicitly.
     Finish(Box<Finish>),
     /// A named piece of work took this long.
@@ -68,13 +67,11 @@ pub(crate) enum Message {
         nanos: u64,
     },
     /// Everything before this is in the tracker when the signal is given.
-    Flush(Reading, Arc<Flushed>),
+    Flush(Arc<Flushed>),
 }
 
 /// The explicit end of a journey.
 pub(crate) struct Finish {
-    /// When it was said.
-    pub(crate) now: Reading,
     pub(crate) id: CorrelationId,
     pub(crate) route: RouteIndex,
     pub(crate) status: Status,
@@ -93,23 +90,26 @@ impl Intake {
     /// An open queue for `capacity` messages, at least 1.
     pub(crate) fn new(capacity: usize) -> Arc<Self> {
         Arc::new(Self {
-            queue: Lanes::new(capacity),
+            queue: ArrayQueue::new(capacity.max(1)),
             lost: Default::default(),
             lost_others: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
             consumer: OnceLock::new(),
+            look_mask: if capacity < LARGE { 0 } else { LOOK_EVERY - 1 },
         })
     }
 
     /// Hands one message over; where there is no room it is dropped and counted. Never waits.
+    // In line: the message is then made where the queue takes it from.
+    #[inline(always)]
     pub(crate) fn offer(&self, message: Message) {
         if let Err(message) = self.queue.push(message) {
-            return self.refuse(&message);
+            return self.refuse(message);
         }
         let offered = OFFERED.get();
         OFFERED.set(offered.wrapping_add(1));
-        if offered.is_multiple_of(LOOK_EVERY) {
+        if offered & self.look_mask == 0 {
             self.look();
         }
         // After the push, and sequentially consistent with `close`: either the consumer's last drain sees the message,
@@ -120,15 +120,17 @@ impl Intake {
     }
 
     #[cold]
-    fn refuse(&self, message: &Message) {
-        self.count(message, DropReason::QueueFull);
+    #[inline(never)]
+    fn refuse(&self, message: Message) {
+        self.count(&message, DropReason::QueueFull);
         self.wake();
     }
 
+    /// Wakes the consumer where it sleeps and much is waiting.
     #[inline(never)]
     fn look(&self) {
-        // While the consumer is awake, or there is little to do, nothing more is paid.
-        if self.sleeping.load(Relaxed) && self.queue.is_crowded() {
+        // While the consumer is awake, nothing more is paid.
+        if self.sleeping.load(Relaxed) && self.queue.len() > self.queue.capacity() / 2 {
             self.wake();
         }
     }
@@ -139,10 +141,10 @@ impl Intake {
     }
 
     /// Waits until everything offered before is in the tracker; `false` where that takes longer than `timeout`.
-    pub(crate) fn flush(&self, now: Reading, timeout: Duration) -> bool {
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let flushed = Arc::new(Flushed::default());
-        let mut message = Message::Flush(now, Arc::clone(&flushed));
+        let mut message = Message::Flush(Arc::clone(&flushed));
         while let Err(refused) = self.queue.push(message) {
             if Instant::now() >= deadline || self.closed.load(SeqCst) {
                 return false;
@@ -163,11 +165,6 @@ impl Intake {
     /// Messages that wait.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
-    }
-
-    /// Nothing waits.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
     }
 
     /// Messages that can wait.
@@ -204,6 +201,8 @@ impl Intake {
     }
 
     /// Drops everything that waits, counted as `shutdown`.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn refuse_rest(&self) {
         while let Some(message) = self.queue.pop() {
             self.count(&message, DropReason::Shutdown);
@@ -219,7 +218,7 @@ impl Intake {
     /// Parks the consumer for at most `timeout`, unless half of the queue is already used or it is woken.
     pub(crate) fn park(&self, timeout: Duration) {
         self.sleeping.store(true, SeqCst);
-        if !self.queue.any_crowded() {
+        if self.queue.len() <= self.queue.capacity() / 2 {
             std::thread::park_timeout(timeout);
         }
         self.sleeping.store(false, SeqCst);
@@ -246,7 +245,7 @@ impl Intake {
     fn count(&self, message: &Message, reason: DropReason) {
         match message {
             Message::Stage(_) | Message::Full(_) | Message::Checkpoint(_) => self.count_lost(reason, 1),
-            Message::Finish(_) | Message::Operation { .. } | Message::Flush(..) => {
+            Message::Finish(_) | Message::Operation { .. } | Message::Flush(_) => {
                 self.lost_others.fetch_add(1, Relaxed);
             }
         }
@@ -256,22 +255,6 @@ impl Intake {
     #[cfg(test)]
     pub(crate) fn unsettled(&self, reason: DropReason) -> u64 {
         self.lost[reason as usize].load(Relaxed)
-    }
-}
-
-impl Timed for Message {
-    fn when(&self) -> u64 {
-        // Shifted, so that of two with one reading the one that is about others comes after them. Readings are far from
-        // the 62nd bit, or have only the 63rd besides.
-        let (reading, about_others) = match self {
-            Self::Stage(record) => (record.passage.end, 0),
-            Self::Full(record) => (record.passage.end, 0),
-            Self::Checkpoint(offered) => (offered.0, 0),
-            Self::Operation { .. } => (Reading::NEVER, 0),
-            Self::Finish(finish) => (finish.now, 1),
-            Self::Flush(now, _) => (*now, 1),
-        };
-        reading.order() << 1 | about_others
     }
 }
 
@@ -308,8 +291,7 @@ mod tests {
 
     fn checkpoint(number: i64) -> Message {
         let stage = StageRef { route: RouteIndex(0), stage: StageIndex(4) };
-        let checkpoint = Checkpoint::reached(CorrelationId::new("msg_1").unwrap(), stage, number);
-        Message::Checkpoint(Box::new((Reading::of_bits(number as u64), checkpoint)))
+        Message::Checkpoint(Box::new(Checkpoint::reached(CorrelationId::new("msg_1").unwrap(), stage, number)))
     }
 
     #[test]
@@ -318,7 +300,7 @@ mod tests {
         (0..10).for_each(|number| intake.offer(checkpoint(number)));
         assert_eq!((intake.len(), intake.unsettled(DropReason::QueueFull)), (4, 6));
         let Some(Message::Checkpoint(oldest)) = intake.take() else { panic!("nothing there") };
-        assert_eq!(oldest.1.at, 0);
+        assert_eq!(oldest.at, 0);
     }
 
     #[test]
@@ -364,9 +346,9 @@ mod tests {
     #[test]
     fn a_flush_that_nobody_answers_ends_at_its_timeout() {
         let intake = Intake::new(2);
-        assert!(!intake.flush(Reading::of_bits(9), Duration::from_millis(5)));
+        assert!(!intake.flush(Duration::from_millis(5)));
         intake.offer(checkpoint(0));
         // Full: the flush cannot even be queued.
-        assert!(!intake.flush(Reading::of_bits(9), Duration::from_millis(5)));
+        assert!(!intake.flush(Duration::from_millis(5)));
     }
 }
