@@ -124,12 +124,18 @@ impl IdWords {
         Some(Self([a, b, c, d], NonZeroU64::new(last)?))
     }
 
+    /// The text; `None` where the words are none.
+    #[inline]
+    pub fn text(self) -> Option<String> {
+        let all = self.bytes();
+        let text =
+            all.get(..usize::from(all[8 * ID_WORDS - 1])).filter(|text| (1..=INLINE_BYTES).contains(&text.len()))?;
+        std::str::from_utf8(text).ok().map(str::to_owned)
+    }
+
     /// The id; `None` where the words are none.
     pub fn id(self) -> Option<CorrelationId> {
-        let mut all = [0; 8 * ID_WORDS];
-        for (bytes, word) in all.as_chunks_mut::<8>().0.iter_mut().zip(self.words()) {
-            *bytes = word.to_le_bytes();
-        }
+        let all = self.bytes();
         let len = all[8 * ID_WORDS - 1];
         let text = all.get(..usize::from(len)).filter(|text| (1..=INLINE_BYTES).contains(&text.len()))?;
         if !text.iter().fold(true, |printable, byte| printable & (0x20..0x7F).contains(byte)) {
@@ -137,6 +143,15 @@ impl IdWords {
         }
         let (bytes, _) = all.split_first_chunk::<INLINE_BYTES>()?;
         Some(CorrelationId(Repr::Inline { len, bytes: *bytes }))
+    }
+
+    #[inline]
+    fn bytes(self) -> [u8; 8 * ID_WORDS] {
+        let mut all = [0; 8 * ID_WORDS];
+        for (bytes, word) in all.as_chunks_mut::<8>().0.iter_mut().zip(self.words()) {
+            *bytes = word.to_le_bytes();
+        }
+        all
     }
 }
 
@@ -266,8 +281,10 @@ mod tests {
                     text[at] = byte;
                     let text = String::from_utf8(text).unwrap();
                     let expected = (len <= INLINE_BYTES && (0x20..0x7F).contains(&byte)).then_some(text.as_str());
-                    let id = IdWords::new(&text).and_then(|words| IdWords::from_words(words.words())?.id());
+                    let words = IdWords::new(&text).and_then(|words| IdWords::from_words(words.words()));
+                    let id = words.and_then(IdWords::id);
                     assert_eq!(id.as_ref().map(CorrelationId::as_str), expected, "{byte:#x} at {at} of {len}");
+                    assert_eq!(words.and_then(IdWords::text).as_deref(), expected);
                 }
             }
         }

@@ -242,8 +242,10 @@ impl JourneyLayer {
         let (trace, _hushed) = {
             let hushed = Hushed::new();
             let context = inner.otel.at_close(self.0.dispatch(), id, state.context_seen());
-            if let (Some(context), Some(journey)) = (&context, short.and_then(IdWords::id)) {
-                inner.otel.annotate(&inner.parts.routes, context, &journey, stage);
+            if let Some(context) = &context
+                && let Some(journey) = short.and_then(IdWords::text)
+            {
+                inner.otel.annotate(&inner.parts.routes, context, journey, stage);
             }
             (context.map(|context| context.ids).unwrap_or_default(), hushed)
         };
@@ -301,7 +303,7 @@ impl JourneyLayer {
         };
         #[cfg(feature = "opentelemetry")]
         if let Some(context) = &context {
-            inner.otel.annotate(&inner.parts.routes, context, &journey, stage);
+            inner.otel.annotate(&inner.parts.routes, context, journey.as_str().to_owned(), stage);
         }
         let mut record = FullRecord { trace, at, within: cold.within, ..FullRecord::reached(journey, stage, passage) };
         record.fail(cold.failure);
