@@ -114,7 +114,10 @@ fn compare(budgets: &BTreeMap<String, Budget>, measured: &Figures) -> Result<boo
         let verdict = match (over, *value > budget.must) {
             (true, _) => {
                 let rise = value - budget.max;
-                format!("ROSE: {rise:.3} {} ({:.1} %) over the maximum", budget.unit, rise / budget.max * 100.0)
+                // Over nothing there is no percentage.
+                let percent =
+                    if budget.max > 0.0 { format!(" ({:.1} %)", rise / budget.max * 100.0) } else { String::new() };
+                format!("ROSE: {rise:.3} {}{percent} over the maximum", budget.unit)
             }
             (false, true) => format!("kept, but misses {} must {}", budget.budget, budget.must),
             (false, false) => "met".to_owned(),

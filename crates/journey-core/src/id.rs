@@ -94,20 +94,19 @@ impl CorrelationId {
 
 impl IdWords {
     /// Takes 1 to 38 bytes of printable ASCII; `None` for any other text, which may be a correlation id all the same.
-    #[inline]
+    #[inline(always)]
     pub fn new(text: &str) -> Option<Self> {
         if text.is_empty() || text.len() > INLINE_BYTES {
             return None;
         }
-        // Spaces behind the text, because they are printable.
-        let mut bytes = [b' '; 8 * ID_WORDS];
+        // Spaces behind the text, because they are printable. All bytes are looked at alike, sixteen at a time.
+        let mut bytes = [b' '; PADDED];
         bytes[..text.len()].copy_from_slice(text.as_bytes());
-        let (chunks, _) = bytes.as_chunks::<8>();
-        let words: [u64; ID_WORDS] = std::array::from_fn(|at| u64::from_le_bytes(chunks[at]));
-        if words.iter().fold(0, |found, word| found | unprintable_in(*word)) != 0 {
+        if bytes.iter().fold(0, |most, byte| byte.wrapping_sub(b' ').max(most)) > b'~' - b' ' {
             return None;
         }
-        let [a, b, c, d, e] = words;
+        let (chunks, _) = bytes.as_chunks::<8>();
+        let [a, b, c, d, e] = std::array::from_fn(|at| u64::from_le_bytes(chunks[at]));
         let last = NonZeroU64::new(e & (u64::MAX >> 8) | (text.len() as u64) << 56)?;
         Some(Self([a, b, c, d], last))
     }
@@ -125,12 +124,18 @@ impl IdWords {
         Some(Self([a, b, c, d], NonZeroU64::new(last)?))
     }
 
+    /// The text; `None` where the words are none.
+    #[inline]
+    pub fn text(self) -> Option<String> {
+        let all = self.bytes();
+        let text =
+            all.get(..usize::from(all[8 * ID_WORDS - 1])).filter(|text| (1..=INLINE_BYTES).contains(&text.len()))?;
+        std::str::from_utf8(text).ok().map(str::to_owned)
+    }
+
     /// The id; `None` where the words are none.
     pub fn id(self) -> Option<CorrelationId> {
-        let mut all = [0; 8 * ID_WORDS];
-        for (bytes, word) in all.as_chunks_mut::<8>().0.iter_mut().zip(self.words()) {
-            *bytes = word.to_le_bytes();
-        }
+        let all = self.bytes();
         let len = all[8 * ID_WORDS - 1];
         let text = all.get(..usize::from(len)).filter(|text| (1..=INLINE_BYTES).contains(&text.len()))?;
         if !text.iter().fold(true, |printable, byte| printable & (0x20..0x7F).contains(byte)) {
@@ -139,17 +144,19 @@ impl IdWords {
         let (bytes, _) = all.split_first_chunk::<INLINE_BYTES>()?;
         Some(CorrelationId(Repr::Inline { len, bytes: *bytes }))
     }
+
+    #[inline]
+    fn bytes(self) -> [u8; 8 * ID_WORDS] {
+        let mut all = [0; 8 * ID_WORDS];
+        for (bytes, word) in all.as_chunks_mut::<8>().0.iter_mut().zip(self.words()) {
+            *bytes = word.to_le_bytes();
+        }
+        all
+    }
 }
 
-/// Not 0 where one of eight bytes is no printable ASCII. A byte of 0x80 and more may carry into its neighbour, which then
-/// says the same.
-#[inline]
-fn unprintable_in(word: u64) -> u64 {
-    const EACH: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = EACH * 0x80;
-    // At least a space, if adding 0x60 sets the high bit; DEL, if adding 1 does.
-    (word | word.wrapping_add(EACH) | !word.wrapping_add(EACH * 0x60)) & HIGH
-}
+/// Room for the text of an [`IdWords`], in whole vectors.
+const PADDED: usize = 48;
 
 /// Where the first control character of a UTF-8 text is. By bytes: C0 and DEL are one byte, and C1 is U+0080 to U+009F,
 /// which is C2 and that byte.
@@ -274,8 +281,10 @@ mod tests {
                     text[at] = byte;
                     let text = String::from_utf8(text).unwrap();
                     let expected = (len <= INLINE_BYTES && (0x20..0x7F).contains(&byte)).then_some(text.as_str());
-                    let id = IdWords::new(&text).and_then(|words| IdWords::from_words(words.words())?.id());
+                    let words = IdWords::new(&text).and_then(|words| IdWords::from_words(words.words()));
+                    let id = words.and_then(IdWords::id);
                     assert_eq!(id.as_ref().map(CorrelationId::as_str), expected, "{byte:#x} at {at} of {len}");
+                    assert_eq!(words.and_then(IdWords::text).as_deref(), expected);
                 }
             }
         }

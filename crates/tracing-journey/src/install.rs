@@ -47,11 +47,10 @@ pub(crate) fn install(
     layers: Option<Box<dyn Layer<Stack> + Send + Sync>>,
     log: Log,
 ) -> Result<JourneyHandle, SetupError> {
-    let Started { layer, filter, handle, check } = started;
+    let Started { layer, handle, check, .. } = started;
     let registry = tracing_subscriber::registry();
     let done = match (layers, log.is_on()) {
-        // Nobody else wants spans, so those that are no stages are switched off at their callsite.
-        (None, false) => put_in_place(registry.with(layer.with_filter(filter))),
+        (None, false) => put_in_place(registry.with(layer.alone())),
         (None, true) => put_in_place(log.around(registry.with(layer))),
         (Some(layers), false) => put_in_place(registry.with(layer).with(layers)),
         (Some(layers), true) => put_in_place(log.around(registry.with(layer).with(layers))),

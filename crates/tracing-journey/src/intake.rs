@@ -1,6 +1,7 @@
 //! The application's side of the hand-off to the tracker: it never waits, and every loss is counted.
 
 use std::{
+    cell::Cell,
     sync::{
         Arc, OnceLock,
         atomic::{
@@ -22,6 +23,15 @@ use crate::sighting::{FullRecord, StageRecord};
 pub(crate) const DEFAULT_CAPACITY: usize = 16_384;
 /// How long a flush that finds the queue full waits before it tries again.
 const FULL_RETRY: Duration = Duration::from_millis(1);
+/// A thread looks with every so many messages whether much is waiting; a power of two.
+const LOOK_EVERY: u32 = 8;
+/// In a queue of less room it looks with every message, so that half of the room is enough for what threads do unseen.
+const LARGE: usize = 8_192;
+
+thread_local! {
+    /// Messages that this thread offered.
+    static OFFERED: Cell<u32> = const { Cell::new(0) };
+}
 
 /// A bounded queue with many producers and one consumer.
 pub(crate) struct Intake {
@@ -35,6 +45,8 @@ pub(crate) struct Intake {
     /// The consumer is parked and may be woken, once.
     sleeping: AtomicBool,
     consumer: OnceLock<Thread>,
+    /// A thread looks whether much is waiting where the number of its message has none of these bits.
+    look_mask: u32,
 }
 
 /// What the application's side has to say to the tracker.
@@ -84,24 +96,42 @@ impl Intake {
             closed: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
             consumer: OnceLock::new(),
+            look_mask: if capacity < LARGE { 0 } else { LOOK_EVERY - 1 },
         })
     }
 
     /// Hands one message over; where there is no room it is dropped and counted. Never waits.
+    // In line: the message is then made where the queue takes it from.
+    #[inline(always)]
     pub(crate) fn offer(&self, message: Message) {
         if let Err(message) = self.queue.push(message) {
-            self.count(&message, DropReason::QueueFull);
-            self.wake();
-            return;
+            return self.refuse(message);
         }
-        // A relaxed look first: while the consumer is awake, or there is little to do, nothing more is paid.
-        if self.sleeping.load(Relaxed) && self.queue.len() > self.queue.capacity() / 2 {
-            self.wake();
+        let offered = OFFERED.get();
+        OFFERED.set(offered.wrapping_add(1));
+        if offered & self.look_mask == 0 {
+            self.look();
         }
         // After the push, and sequentially consistent with `close`: either the consumer's last drain sees the message,
         // or this sees that the queue is closed.
         if self.closed.load(SeqCst) {
             self.refuse_rest();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, message: Message) {
+        self.count(&message, DropReason::QueueFull);
+        self.wake();
+    }
+
+    /// Wakes the consumer where it sleeps and much is waiting.
+    #[inline(never)]
+    fn look(&self) {
+        // While the consumer is awake, nothing more is paid.
+        if self.sleeping.load(Relaxed) && self.queue.len() > self.queue.capacity() / 2 {
+            self.wake();
         }
     }
 
@@ -171,6 +201,8 @@ impl Intake {
     }
 
     /// Drops everything that waits, counted as `shutdown`.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn refuse_rest(&self) {
         while let Some(message) = self.queue.pop() {
             self.count(&message, DropReason::Shutdown);

@@ -88,8 +88,8 @@ impl FullRecord {
     }
 
     /// Marks the attempt as failed, where a failure was noted.
-    pub(crate) fn fail(&mut self, failure: Option<Box<Failure>>) {
-        self.error = failure.and_then(|failure| failure.into_error());
+    pub(crate) fn fail(&mut self, failure: Option<Failure>) {
+        self.error = failure.and_then(Failure::into_error);
         if self.error.is_some() {
             self.outcome = Outcome::Failed;
         }

@@ -71,7 +71,7 @@ impl Reading {
     /// Ticks since an earlier reading; 0 where it is a later one, or where the two are of different kinds.
     #[inline]
     pub(crate) fn since(self, earlier: Self) -> u64 {
-        let ticks = self.0.saturating_sub(earlier.0);
+        let ticks = self.0.wrapping_sub(earlier.0);
         if ticks < NANOS / 2 { ticks } else { 0 }
     }
 }

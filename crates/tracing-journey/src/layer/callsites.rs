@@ -21,9 +21,6 @@ use crate::sighting::At;
 /// Places of a table. Half of them are used: then the next table is made. Two thousand callsites are a large program.
 const TABLE: usize = 4_096;
 
-/// Places for foreign callsites. Where two meet, the later one is looked up in the table.
-const FOREIGN: usize = 4_096;
-
 /// Metadata is aligned to more than one byte, which leaves this bit of its address to say that it is of interest.
 const OF_INTEREST: usize = 1;
 
@@ -38,8 +35,8 @@ pub(crate) struct Callsites {
     foreign: Arc<Foreign>,
 }
 
-/// The addresses of foreign callsites again, each at one place only, which makes the answer nearly always one load.
-pub(crate) struct Foreign(Box<[AtomicUsize; FOREIGN]>);
+/// The addresses of foreign callsites again, each at its home only (where two meet, the later one is looked up), which makes the answer nearly always one load.
+pub(crate) struct Foreign(Box<[AtomicUsize; TABLE]>);
 
 /// A callsite of interest.
 #[derive(Debug)]
@@ -169,8 +166,7 @@ impl Foreign {
 
     #[inline]
     fn place(&self, metadata: &Metadata<'_>) -> &AtomicUsize {
-        // Statics lie a hundred bytes or so apart.
-        &self.0[address(metadata) / 32 % FOREIGN]
+        &self.0[home(address(metadata))]
     }
 }
 
@@ -268,11 +264,11 @@ impl Table {
         loop {
             // Half of the slots stay empty, so that this ends.
             match self.addresses[at].load(Acquire) {
-                found if found == address => return Known::Foreign,
-                0 => return self.next.get().map_or(Known::No, |next| next.find(address)),
                 found if found == address | OF_INTEREST => {
                     return self.callsites[at].get().map_or(Known::No, |callsite| Known::OfInterest(callsite));
                 }
+                found if found == address => return Known::Foreign,
+                0 => return self.next.get().map_or(Known::No, |next| next.find(address)),
                 _ => at = (at + 1) % TABLE,
             }
         }
@@ -318,10 +314,10 @@ fn address(metadata: &Metadata<'_>) -> usize {
     std::ptr::from_ref(metadata).addr()
 }
 
-/// Statics lie a hundred bytes or so apart: the low bits say little, a multiplication spreads the rest.
+/// Statics lie a hundred bytes or so apart: without the low bits nearly each has a place of its own.
 #[inline]
 fn home(address: usize) -> usize {
-    (((address as u64) >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize % TABLE
+    address / 32 % TABLE
 }
 
 impl std::fmt::Debug for Callsites {

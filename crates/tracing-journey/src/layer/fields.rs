@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 
 use journey_core::{
-    CorrelationId, Resolution, RouteIndex, Routes, StageError, StageIndex, StageRef, instant_from_number, parse_instant,
+    CorrelationId, Resolution, RouteIndex, Routes, StageError, StageIndex, StageRef, Within, instant_from_number,
+    parse_instant,
 };
 use tracing_core::{Field, field::Visit};
 
@@ -44,15 +45,30 @@ pub(crate) enum Role {
 }
 
 /// Everything that a span's or event's fields said.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fields {
+    /// Nothing but ids and failures.
+    pub(crate) plain: bool,
     /// What the first id field of the callsite said, which nearly always is all that is said about ids.
     pub(crate) id: TakenId,
-    /// Ids of its other id fields.
-    pub(crate) more: Vec<Id>,
     pub(crate) named: Named,
     pub(crate) at: At,
-    pub(crate) failure: Option<Box<Failure>>,
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// What few spans have.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// The span, once it is open: what an event with an explicit parent says of one that closed meanwhile is no other's.
+    pub(crate) span: u64,
+    /// Ids of further id fields, and that of the first where it is long.
+    pub(crate) ids: Vec<Id>,
+    pub(crate) failure: Option<Failure>,
+    /// The id that came with the task, where the span has none of its own.
+    pub(crate) carried: Option<CorrelationId>,
+    /// Calls that ended inside.
+    #[expect(clippy::box_collection, reason = "it moves into a checkpoint, which keeps it small, as it is")]
+    pub(crate) within: Option<Box<Vec<Within>>>,
 }
 
 /// An id and the routes for which it counts.
@@ -117,8 +133,13 @@ impl Role {
 impl Fields {
     /// What is said about a route: `None` where nothing is, `Some(None)` where it is no correlation id.
     pub(crate) fn id_for(&self, callsite: &Callsite, route: RouteIndex) -> Option<Option<CorrelationId>> {
-        let first = callsite.first_id_counts(route).then(|| self.id.clone().id()).flatten();
-        first.or_else(|| id_among(&self.more, route))
+        let first = self.id.id().filter(|_| callsite.first_id_counts(route));
+        first.or_else(|| id_among(&self.rare.as_ref()?.ids, route))
+    }
+
+    /// What is said about a failure, to be kept elsewhere.
+    pub(crate) fn take_failure(&mut self) -> Option<Failure> {
+        self.rare.as_mut()?.failure.take()
     }
 }
 
@@ -140,7 +161,8 @@ impl Failure {
     pub(crate) fn into_error(self) -> Option<Box<StageError>> {
         let Self { failed, kind, journey_error, error, description } = self;
         let message = journey_error.or(error).or(description).unwrap_or_default();
-        failed.then(|| Box::new(StageError::new(kind.as_deref().unwrap_or("error"), &message)))
+        // Both were cut to what an error may have when they were taken.
+        failed.then(|| Box::new(StageError { kind: kind.unwrap_or_else(|| "error".to_owned()), message }))
     }
 
     /// Adds what was recorded later; the newer value stands.
@@ -155,13 +177,14 @@ impl Failure {
 
 impl<'a> Visitor<'a> {
     pub(crate) fn new(callsite: &'a Callsite) -> Self {
-        Self { callsite, fields: Fields::default(), stage: None, route: None }
+        let (id, named, at) = (TakenId::Nothing, Named { route: None, stage: None }, At::Absent);
+        Self { callsite, fields: Fields { plain: true, id, named, at, rare: None }, stage: None, route: None }
     }
 
     /// What the fields said. `named_before` is what earlier records of the same span said.
     #[inline]
     pub(crate) fn finish(&mut self, routes: &Routes, named_before: Named) -> &mut Fields {
-        if self.route.is_some() || self.stage.is_some() {
+        if !self.fields.plain {
             self.resolve_names(routes, named_before);
         }
         &mut self.fields
@@ -178,7 +201,7 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, field: &Field, value: Value<'_>) {
         // A span may be recorded with fields of another callsite of the same name and number of fields; `tracing` has
         // filtered those out before, so that the index alone tells.
@@ -189,31 +212,43 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    #[inline]
+    /// The same for values that ids seldom are.
+    #[inline(never)]
+    fn take_other_kind(&mut self, field: &Field, value: Value<'_>) {
+        self.take(field, value);
+    }
+
+    #[inline(always)]
     fn take_id(&mut self, number: u8, value: &Value<'_>) {
-        if number == 0 {
-            self.fields.id.take(value);
-        } else {
+        if number > 0 {
             self.take_further_id(number, value);
+        } else if let Some(long) = self.fields.id.take(value) {
+            self.add_id(0, Some(*long));
         }
     }
 
     #[cold]
     fn take_further_id(&mut self, number: u8, value: &Value<'_>) {
         let mut taken = TakenId::Nothing;
-        taken.take(value);
-        if let Some(id) = taken.id() {
-            set_id(&mut self.fields.more, self.callsite.id_routes[usize::from(number)], id);
+        let long = taken.take(value).map(|id| Some(*id));
+        if let Some(id) = long.or_else(|| taken.id()) {
+            self.add_id(number, id);
         }
+    }
+
+    #[cold]
+    fn add_id(&mut self, number: u8, id: Option<CorrelationId>) {
+        let ids = &mut self.fields.rare.get_or_insert_default().ids;
+        set_id(ids, self.callsite.id_routes[usize::from(number)], id);
     }
 
     #[inline(never)]
     fn take_other(&mut self, role: Role, value: Value<'_>) {
         match role {
             Role::None | Role::Id(_) => {}
-            Role::Stage => self.stage = Some(Name::of(&value)),
-            Role::RouteName => self.route = Some(Name::of(&value)),
-            Role::At => self.fields.at = instant_of(&value),
+            Role::Stage => (self.stage, self.fields.plain) = (Some(Name::of(&value)), false),
+            Role::RouteName => (self.route, self.fields.plain) = (Some(Name::of(&value)), false),
+            Role::At => (self.fields.at, self.fields.plain) = (instant_of(&value), false),
             Role::JourneyError | Role::Error => {
                 let flag = if let Value::Flag(flag) = value { Some(flag) } else { None };
                 let text = Text::<ERROR_TEXT>::of(&value);
@@ -247,7 +282,7 @@ impl<'a> Visitor<'a> {
     }
 
     fn failure(&mut self) -> &mut Failure {
-        self.fields.failure.get_or_insert_default()
+        self.fields.rare.get_or_insert_default().failure.get_or_insert_default()
     }
 }
 
@@ -261,30 +296,30 @@ impl Visit for Visitor<'_> {
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.take(field, Value::Integer(value.into()));
+        self.take_other_kind(field, Value::Integer(value.into()));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.take(field, Value::Integer(value.into()));
+        self.take_other_kind(field, Value::Integer(value.into()));
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.take(field, Value::Integer(value));
+        self.take_other_kind(field, Value::Integer(value));
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
         match i128::try_from(value) {
-            Ok(value) => self.take(field, Value::Integer(value)),
-            Err(_) => self.take(field, Value::Debug(&value)),
+            Ok(value) => self.take_other_kind(field, Value::Integer(value)),
+            Err(_) => self.take_other_kind(field, Value::Debug(&value)),
         }
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.take(field, Value::Float(value));
+        self.take_other_kind(field, Value::Float(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.take(field, Value::Flag(value));
+        self.take_other_kind(field, Value::Flag(value));
     }
 }
 

@@ -55,8 +55,8 @@ pub(crate) use self::fields::Failure;
 use self::{
     callsites::{Callsite, Callsites, Foreign},
     fields::{Named, Visitor},
-    open_spans::{Found, OpenSpans},
-    slot::Opening,
+    open_spans::{Look, OpenSpans},
+    slot::{Opening, Slot},
     state::{StageOf, State},
     watched::{Notes, Watched},
 };
@@ -66,7 +66,7 @@ use crate::events::Said;
 use crate::{
     clock::ProcessClock,
     intake::{Intake, Message},
-    sighting::{At, FullRecord, Passage, StageRecord},
+    sighting::{FullRecord, Passage, StageRecord},
 };
 
 /// A `tracing-subscriber` Layer that turns stage spans into checkpoints.
@@ -83,7 +83,7 @@ use crate::{
 /// counts as reached, at the instant it was dropped. Where cancellation matters, `future.stage("db_stored", &id)` tells
 /// the two apart. A span that is opened and never entered is a mark: reached when it was opened. An `async fn` that is
 /// never polled has no span and leaves no trace.
-pub struct JourneyLayer(Arc<Inner>);
+pub struct JourneyLayer(Arc<Inner>, Company);
 
 /// What the Layer is made of.
 pub(crate) struct LayerParts {
@@ -100,6 +100,15 @@ pub(crate) struct LayerParts {
     /// Where events with `event_type` go.
     #[cfg(feature = "store")]
     pub(crate) recorder: Option<Arc<crate::events::Recorder>>,
+}
+
+/// Who else is part of the subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Company {
+    /// Possibly other layers, which may want what is foreign to us.
+    Others,
+    /// Nobody.
+    None,
 }
 
 struct Inner {
@@ -139,7 +148,7 @@ impl JourneyLayer {
         #[cfg(not(feature = "store"))]
         let said = false;
         let callsites = Arc::new(Callsites::new(Arc::clone(&parts.routes), parts.within, said));
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             foreign: callsites.foreign(),
             callsites,
             spans: OpenSpans::new(),
@@ -149,7 +158,14 @@ impl JourneyLayer {
             carrier,
             #[cfg(feature = "opentelemetry")]
             otel: otel::OtelLink::default(),
-        }))
+        });
+        Self(inner, Company::Others)
+    }
+
+    /// For a subscriber that has no other layer: callsites that are no business of ours are switched off, which costs
+    /// less than a per-layer filter does.
+    pub(crate) fn alone(self) -> Self {
+        Self(self.0, Company::None)
     }
 
     /// The per-layer filter that belongs to this Layer.
@@ -162,21 +178,6 @@ impl JourneyLayer {
         Watched::new(Arc::clone(&self.0))
     }
 
-    /// The subscriber that we are part of.
-    fn dispatch(&self) -> Option<Dispatch> {
-        if let Some(known) = self.0.dispatch.get() {
-            return known.upgrade();
-        }
-        // `Option` and `Vec` of layers do not pass `on_register_dispatch` on. The thread's default is ours nearly
-        // always; a span id means nothing to any other, so it is checked.
-        let default = dispatcher::get_default(Dispatch::clone);
-        let is_ours = default.downcast_ref::<Self>().is_some_and(|found| Arc::ptr_eq(&found.0, &self.0));
-        is_ours.then(|| {
-            let _ = self.0.dispatch.set(default.downgrade());
-            default
-        })
-    }
-
     // The paths of stages are out of line, so that the hooks stay small for everybody else's spans.
     #[inline(never)]
     fn open(&self, attrs: &span::Attributes<'_>, id: &span::Id) {
@@ -187,20 +188,30 @@ impl JourneyLayer {
         let mut visitor = Visitor::new(callsite);
         attrs.record(&mut visitor);
         let fields = visitor.finish(&inner.parts.routes, Named::default());
-        let state = match (fields.named, fields.at) {
-            (Named { route: None, stage: None }, At::Absent) => callsite.plain,
-            (named, at) => State::of(callsite, named, at),
+        let state = match fields.plain {
+            true => callsite.plain,
+            false => State::of(callsite, fields.named, fields.at),
         };
-        let carried = inner.carrier.filter(|_| state.is_stage()).and_then(|carrier| carrier());
-        if !inner.spans.open(id.into_u64(), Opening { callsite, opened, state, fields, carried }) && state.is_stage() {
-            inner.parts.intake.count_lost(DropReason::QueueFull, 1);
+        if !inner.spans.open(id.into_u64(), Opening { callsite, opened, state, fields }) {
+            return inner.not_followed(state);
+        }
+        if let Some(carrier) = inner.carrier {
+            inner.carry(id, state, carrier);
+        }
+    }
+
+    /// What a hook does with a span of interest that is not in its home slot.
+    #[cold]
+    #[inline(never)]
+    fn displaced(&self, id: &span::Id, work: impl FnOnce(&Slot)) {
+        if let Some(found) = self.0.spans.displaced(id.into_u64()) {
+            work(&found);
         }
     }
 
     #[inline(never)]
-    fn record(&self, id: &span::Id, values: &span::Record<'_>) {
+    fn record(&self, slot: &Slot, id: &span::Id, values: &span::Record<'_>) {
         let inner = &*self.0;
-        let Some(slot) = inner.spans.find(id.into_u64()) else { return };
         let Some(callsite) = slot.callsite(&inner.callsites) else { return };
         let Some(_hushed) = Hushed::unless_hushed() else { return };
         let mut visitor = Visitor::new(callsite);
@@ -209,43 +220,43 @@ impl JourneyLayer {
         slot.record(id.into_u64(), callsite, newer);
     }
 
-    #[inline(never)]
-    fn enter(&self, id: &span::Id) {
-        if let Some(slot) = self.0.spans.find(id.into_u64()) {
-            slot.enter(|| self.0.parts.clock.read());
-        }
+    #[inline(always)]
+    fn enter(&self, slot: &Slot) {
+        slot.enter(|| self.0.parts.clock.read());
     }
 
-    #[inline(never)]
-    fn exit(&self, id: &span::Id) {
-        let Some(slot) = self.0.spans.find(id.into_u64()) else { return };
+    #[inline(always)]
+    fn exit(&self, slot: &Slot, id: &span::Id) {
         slot.exit(self.0.parts.clock.read());
         #[cfg(feature = "opentelemetry")]
         if self.0.otel.in_doubt() {
-            self.ask_for_context(&slot, id);
+            self.ask_for_context(slot, id);
         }
+        #[cfg(not(feature = "opentelemetry"))]
+        let _ = id;
     }
 
     #[inline(never)]
-    fn close<S>(&self, id: &span::Id, ctx: &Context<'_, S>)
+    fn close<S>(&self, slot: &Slot, id: &span::Id, ctx: &Context<'_, S>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let inner = &*self.0;
-        let Some(found) = inner.spans.find(id.into_u64()) else { return };
-        let state = found.state();
+        let state = slot.state();
         if !state.is_plain() {
-            return self.close_other(&found, id, ctx);
+            return self.close_other(slot, id, ctx);
         }
-        let (short, passage, stage) = (found.short_id(), found.passage(), state.stage_ref());
-        inner.spans.close(id.into_u64(), &found);
+        let (short, passage, stage) = (slot.short_id(), slot.passage(), state.stage_ref());
+        inner.spans.close(id.into_u64(), slot);
         // An OpenTelemetry processor is code of others: spans it makes are none of ours.
         #[cfg(feature = "opentelemetry")]
         let (trace, _hushed) = {
             let hushed = Hushed::new();
-            let context = inner.otel.at_close(self.dispatch(), id, state.context_seen());
-            if let (Some(context), Some(journey)) = (&context, short.and_then(IdWords::id)) {
-                inner.otel.annotate(&inner.parts.routes, context, &journey, stage);
+            let context = inner.otel.at_close(self.0.dispatch(), id, state.context_seen());
+            if let Some(context) = &context
+                && let Some(journey) = short.and_then(IdWords::text)
+            {
+                inner.otel.annotate(&inner.parts.routes, context, journey, stage);
             }
             (context.map(|context| context.ids).unwrap_or_default(), hushed)
         };
@@ -259,19 +270,18 @@ impl JourneyLayer {
 
     /// The close of a span that is no stage, or one of which more is to be told.
     #[inline(never)]
-    fn close_other<S>(&self, found: &Found<'_>, id: &span::Id, ctx: &Context<'_, S>)
+    fn close_other<S>(&self, slot: &Slot, id: &span::Id, ctx: &Context<'_, S>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let (inner, span) = (&*self.0, id.into_u64());
-        let (state, passage, at, callsite) =
-            (found.state(), found.passage(), found.at(), found.callsite(&inner.callsites));
+        let (state, passage, at, callsite) = (slot.state(), slot.passage(), slot.at(), slot.callsite(&inner.callsites));
         let own = match state.stage() {
-            StageOf::Known(stage) => found.id_for(span, stage.route, &inner.callsites),
+            StageOf::Known(stage) => slot.id_for(span, stage.route, &inner.callsites),
             StageOf::None | StageOf::Unknown => None,
         };
-        let cold = found.take_cold(span);
-        inner.spans.close(span, found);
+        let cold = slot.take_cold(span).map(|cold| *cold).unwrap_or_default();
+        inner.spans.close(span, slot);
         if let Some(kind) = state.call() {
             let nanos = inner.parts.clock.between(passage.opened, passage.end);
             let counted = within::add_to_stage(&inner.spans, ctx, id, kind, nanos);
@@ -289,7 +299,7 @@ impl JourneyLayer {
         #[cfg(feature = "opentelemetry")]
         let (context, _hushed) = {
             let hushed = Hushed::new();
-            (inner.otel.at_close(self.dispatch(), id, state.context_seen()), hushed)
+            (inner.otel.at_close(self.0.dispatch(), id, state.context_seen()), hushed)
         };
         #[cfg(feature = "opentelemetry")]
         let trace = context.as_ref().map(|context| context.ids).unwrap_or_default();
@@ -304,7 +314,7 @@ impl JourneyLayer {
         };
         #[cfg(feature = "opentelemetry")]
         if let Some(context) = &context {
-            inner.otel.annotate(&inner.parts.routes, context, &journey, stage);
+            inner.otel.annotate(&inner.parts.routes, context, journey.as_str().to_owned(), stage);
         }
         let mut record = FullRecord { trace, at, within: cold.within, ..FullRecord::reached(journey, stage, passage) };
         record.fail(cold.failure);
@@ -333,7 +343,7 @@ impl JourneyLayer {
             }
         }
         if !callsite.names_stage {
-            return inner.failed_inside(event, ctx, fields.failure.take());
+            return inner.failed_inside(event, ctx, fields.take_failure());
         }
         let stage = match fields.named.stage {
             // Declared on the callsite and not given a value: nothing is said.
@@ -349,7 +359,7 @@ impl JourneyLayer {
         match journey {
             Ok(journey) => {
                 let mut record = FullRecord { at: fields.at, ..FullRecord::reached(journey, stage, Passage::at(now)) };
-                record.fail(fields.failure.take());
+                record.fail(fields.take_failure());
                 inner.parts.intake.offer(record.into());
             }
             Err(reason) => self.count_lost(reason, Some(callsite)),
@@ -365,8 +375,8 @@ impl JourneyLayer {
 
     #[cfg(feature = "opentelemetry")]
     #[cold]
-    fn ask_for_context(&self, slot: &slot::Slot, id: &span::Id) {
-        if slot.state().is_stage() && self.0.otel.has_context(self.dispatch(), id) {
+    fn ask_for_context(&self, slot: &Slot, id: &span::Id) {
+        if slot.state().is_stage() && self.0.otel.has_context(self.0.dispatch(), id) {
             slot.context_was_seen();
         }
     }
@@ -398,8 +408,39 @@ impl Inner {
         }
     }
 
+    /// The subscriber that we are part of.
+    fn dispatch(self: &Arc<Self>) -> Option<Dispatch> {
+        if let Some(known) = self.dispatch.get() {
+            return known.upgrade();
+        }
+        // `Option` and `Vec` of layers do not pass `on_register_dispatch` on. The thread's default is ours nearly
+        // always; a span id means nothing to any other, so it is checked.
+        let default = dispatcher::get_default(Dispatch::clone);
+        let is_ours = default.downcast_ref::<JourneyLayer>().is_some_and(|found| Arc::ptr_eq(&found.0, self));
+        is_ours.then(|| {
+            let _ = self.dispatch.set(default.downgrade());
+            default
+        })
+    }
+
+    #[cold]
+    fn not_followed(&self, state: State) {
+        if state.is_stage() {
+            self.parts.intake.count_lost(DropReason::QueueFull, 1);
+        }
+    }
+
+    #[cold]
+    fn carry(&self, id: &span::Id, state: State, carrier: fn() -> Option<CorrelationId>) {
+        if state.is_stage()
+            && let (Some(slot), Some(carried)) = (self.spans.find(id.into_u64()), carrier())
+        {
+            slot.change(id.into_u64(), |cold| cold.carried = Some(carried));
+        }
+    }
+
     /// The event that `#[instrument(err)]` emits: the attempt of the span it stands in failed, and of no other.
-    fn failed_inside<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, failure: Option<Box<Failure>>)
+    fn failed_inside<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, failure: Option<Failure>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
@@ -434,7 +475,11 @@ where
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         self.0.callsites.find(metadata);
         // A plain layer that says `never` switches the callsite off for everybody.
-        Interest::always()
+        if self.1 == Company::Others || self.0.callsites.wants(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -450,8 +495,10 @@ where
 
     #[inline]
     fn on_record(&self, id: &span::Id, values: &span::Record<'_>, _: Context<'_, S>) {
-        if self.0.spans.may_have(id.into_u64()) {
-            self.record(id, values);
+        match self.0.spans.look(id.into_u64()) {
+            Look::Here(slot) => self.record(slot, id, values),
+            Look::Nowhere => {}
+            Look::Elsewhere => self.displaced(id, |slot| self.record(slot, id, values)),
         }
     }
 
@@ -464,22 +511,28 @@ where
 
     #[inline]
     fn on_enter(&self, id: &span::Id, _: Context<'_, S>) {
-        if self.0.spans.may_have(id.into_u64()) {
-            self.enter(id);
+        match self.0.spans.look(id.into_u64()) {
+            Look::Here(slot) => self.enter(slot),
+            Look::Nowhere => {}
+            Look::Elsewhere => self.displaced(id, |slot| self.enter(slot)),
         }
     }
 
     #[inline]
     fn on_exit(&self, id: &span::Id, _: Context<'_, S>) {
-        if self.0.spans.may_have(id.into_u64()) {
-            self.exit(id);
+        match self.0.spans.look(id.into_u64()) {
+            Look::Here(slot) => self.exit(slot, id),
+            Look::Nowhere => {}
+            Look::Elsewhere => self.displaced(id, |slot| self.exit(slot, id)),
         }
     }
 
     #[inline]
     fn on_close(&self, id: span::Id, ctx: Context<'_, S>) {
-        if self.0.spans.may_have(id.into_u64()) {
-            self.close(&id, &ctx);
+        match self.0.spans.look(id.into_u64()) {
+            Look::Here(slot) => self.close(slot, &id, &ctx),
+            Look::Nowhere => {}
+            Look::Elsewhere => self.displaced(&id, |slot| self.close(slot, &id, &ctx)),
         }
     }
 }

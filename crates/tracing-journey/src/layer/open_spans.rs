@@ -42,6 +42,16 @@ pub(crate) struct OpenSpans {
     overflowed: AtomicUsize,
 }
 
+/// What the home slot of a span says.
+pub(crate) enum Look<'a> {
+    /// It is here.
+    Here(&'a Slot),
+    /// It is none of interest.
+    Nowhere,
+    /// It may be in another slot.
+    Elsewhere,
+}
+
 /// A slot that was found.
 pub(crate) enum Found<'a> {
     Here(&'a Slot),
@@ -67,22 +77,28 @@ impl OpenSpans {
     /// Follows a span. `false` where the table is full.
     #[inline]
     pub(crate) fn open(&self, id: u64, opening: Opening<'_>) -> bool {
-        self.insert(id, |slot| slot.start(id, opening))
+        if let Some(home) = self.claim_home(id) {
+            home.start(id, opening);
+            return true;
+        }
+        self.insert_displaced(id, |slot| slot.start(id, opening))
     }
 
     /// The same for a root that is no business of ours but for the id that was made for it.
     pub(crate) fn open_root(&self, id: u64, routes: u64, made: CorrelationId) -> bool {
-        self.insert(id, |slot| slot.start_root(id, routes, made))
-    }
-
-    #[inline]
-    fn insert(&self, id: u64, start: impl FnOnce(&Slot)) -> bool {
-        let home = &self.slots[home(id)];
-        if home.id.load(Relaxed) == 0 && home.id.compare_exchange(0, id, Acquire, Relaxed).is_ok() {
-            start(home);
+        if let Some(home) = self.claim_home(id) {
+            home.start_root(id, routes, made);
             return true;
         }
-        self.insert_displaced(id, start)
+        self.insert_displaced(id, |slot| slot.start_root(id, routes, made))
+    }
+
+    /// The home slot of a span, where it is free.
+    #[inline]
+    fn claim_home(&self, id: u64) -> Option<&Slot> {
+        let home = &self.slots[home(id)];
+        let claimed = home.id.load(Relaxed) == 0 && home.id.compare_exchange(0, id, Acquire, Relaxed).is_ok();
+        claimed.then_some(home)
     }
 
     #[cold]
@@ -110,15 +126,22 @@ impl OpenSpans {
         true
     }
 
-    /// Whether it may be one of interest: `false` is certain.
+    /// Looks for a span where it should be.
     #[inline]
-    pub(crate) fn may_have(&self, id: u64) -> bool {
-        self.slots[home(id)].id.load(Relaxed) == id || self.displaced.load(Relaxed) != 0
+    pub(crate) fn look(&self, id: u64) -> Look<'_> {
+        let slot = &self.slots[home(id)];
+        // Whoever hands a span to another thread orders these loads behind the stores of `open`.
+        if slot.id.load(Acquire) == id {
+            Look::Here(slot)
+        } else if self.displaced.load(Relaxed) == 0 {
+            Look::Nowhere
+        } else {
+            Look::Elsewhere
+        }
     }
 
-    /// The span, where it is one of interest and does not stand in its home slot.
-    #[cold]
-    fn find_displaced(&self, id: u64) -> Option<Found<'_>> {
+    /// The span, where it is one of interest and not in its home slot.
+    pub(crate) fn displaced(&self, id: u64) -> Option<Found<'_>> {
         let home = home(id);
         for slot in (1..PROBES).map(|probe| &self.slots[(home + probe) % SLOTS]) {
             if slot.id.load(Acquire) == id {
@@ -133,37 +156,35 @@ impl OpenSpans {
     }
 
     /// The span, where it is one of interest.
-    #[inline]
     pub(crate) fn find(&self, id: u64) -> Option<Found<'_>> {
-        let slot = &self.slots[home(id)];
-        // Whoever hands a span to another thread orders these loads behind the stores of `open`.
-        if slot.id.load(Acquire) == id {
-            return Some(Found::Here(slot));
+        match self.look(id) {
+            Look::Here(slot) => Some(Found::Here(slot)),
+            Look::Nowhere => None,
+            Look::Elsewhere => self.displaced(id),
         }
-        if self.displaced.load(Relaxed) == 0 { None } else { self.find_displaced(id) }
     }
 
     /// Stops following a span, of which everything was read.
     #[inline]
-    pub(crate) fn close(&self, id: u64, found: &Found<'_>) {
-        found.vacate();
-        match found {
-            Found::Here(slot) if std::ptr::eq(*slot, &self.slots[home(id)]) => {}
-            Found::Here(_) => {
-                self.displaced.fetch_sub(1, Relaxed);
-            }
-            Found::Overflow(_) => self.close_overflowed(id),
+    pub(crate) fn close(&self, id: u64, slot: &Slot) {
+        slot.vacate();
+        // A span that is displaced is one of those counted.
+        if self.displaced.load(Relaxed) != 0 && !std::ptr::eq(slot, &self.slots[home(id)]) {
+            self.close_displaced(id);
         }
     }
 
     #[cold]
-    fn close_overflowed(&self, id: u64) {
+    fn close_displaced(&self, id: u64) {
+        self.displaced.fetch_sub(1, Relaxed);
+        if self.overflowed.load(Relaxed) == 0 {
+            return;
+        }
         let shard = self.shard(id);
         let mut spans = shard.spans.lock();
         if spans.remove(&id).is_some() {
             shard.len.store(spans.len(), Release);
             self.overflowed.fetch_sub(1, Relaxed);
-            self.displaced.fetch_sub(1, Relaxed);
         }
     }
 

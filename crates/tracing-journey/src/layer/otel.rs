@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
-use journey_core::{CorrelationId, Routes, StageRef};
+use journey_core::{Routes, StageRef};
 use opentelemetry::{Context, KeyValue, trace::TraceContextExt};
 use tracing_core::{Dispatch, span};
 use tracing_opentelemetry::get_otel_context;
@@ -41,6 +41,8 @@ struct StageAttributes {
 /// What OpenTelemetry calls a span.
 pub(crate) struct SpanContext {
     pub(crate) ids: TraceIds,
+    /// It is on its way to somebody, so that it records for certain.
+    sampled: bool,
     context: Context,
 }
 
@@ -69,10 +71,12 @@ impl OtelLink {
         self.found.store(true, Relaxed);
         let span = context.span();
         let named = span.span_context();
-        named.is_valid().then(|| SpanContext {
-            ids: TraceIds::new(named.trace_id().to_bytes(), named.span_id().to_bytes()),
-            context: context.clone(),
-        })
+        if !named.is_valid() {
+            return None;
+        }
+        let ids = TraceIds::new(named.trace_id().to_bytes(), named.span_id().to_bytes());
+        let sampled = named.is_sampled();
+        Some(SpanContext { ids, sampled, context })
     }
 
     /// Whether the span that is left now should be asked for a context: only while in doubt, and only so often.
@@ -90,14 +94,15 @@ impl OtelLink {
     }
 
     /// Puts the journey on the service's own span, so that a search by correlation id finds its trace.
-    pub(crate) fn annotate(&self, routes: &Routes, context: &SpanContext, id: &CorrelationId, stage: StageRef) {
+    pub(crate) fn annotate(&self, routes: &Routes, context: &SpanContext, id: String, stage: StageRef) {
         let span = context.context.span();
-        if !span.is_recording() {
+        // The question takes a lock.
+        if !context.sampled && !span.is_recording() {
             return;
         }
         let texts = self.texts(routes, stage);
         span.set_attributes([
-            KeyValue::new("journey.id", id.as_str().to_owned()),
+            KeyValue::new("journey.id", id),
             KeyValue::new("journey.name", texts.route),
             KeyValue::new("journey.stage.name", texts.stage),
             KeyValue::new("journey.stage.index", i64::from(stage.stage.0)),

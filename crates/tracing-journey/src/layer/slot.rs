@@ -15,7 +15,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     callsites::{Callsite, Callsites},
-    fields::{Failure, Fields, Id, Named, id_among, set_id},
+    fields::{Failure, Fields, Id, Named, Rare, id_among, set_id},
     state::{StageOf, State},
     text::TakenId,
 };
@@ -49,22 +49,7 @@ pub(crate) struct Slot {
     at: AtomicU64,
     /// The first id, where the state says that it is short.
     words: [AtomicU64; ID_WORDS],
-    cold: Mutex<Option<Box<Cold>>>,
-}
-
-/// What few spans have.
-#[derive(Debug, Default)]
-pub(crate) struct Cold {
-    /// The span: what an event with an explicit parent says of a span that closed meanwhile is no other span's.
-    span: u64,
-    /// Ids that are long, and those of further id fields.
-    more: Vec<Id>,
-    pub(crate) failure: Option<Box<Failure>>,
-    /// The id that came with the task, where the span has none of its own.
-    pub(crate) carried: Option<CorrelationId>,
-    /// Calls that ended inside.
-    #[expect(clippy::box_collection, reason = "it moves into a checkpoint, which keeps it small, as it is")]
-    pub(crate) within: Option<Box<Vec<Within>>>,
+    cold: Mutex<Option<Box<Rare>>>,
 }
 
 /// A span that is opened.
@@ -73,7 +58,6 @@ pub(crate) struct Opening<'a> {
     pub(crate) opened: Reading,
     pub(crate) state: State,
     pub(crate) fields: &'a mut Fields,
-    pub(crate) carried: Option<CorrelationId>,
 }
 
 impl Slot {
@@ -95,7 +79,7 @@ impl Slot {
         if entered == 0 {
             self.last_enter.store(now().bits(), Relaxed);
         }
-        self.entered.store(entered.saturating_add(1), Relaxed);
+        self.entered.store(entered.wrapping_add(1), Relaxed);
     }
 
     /// Notes an exit.
@@ -107,7 +91,7 @@ impl Slot {
         self.last_exit.store(now.bits(), Relaxed);
         if entered == 0 {
             let busy = now.since(Reading::of_bits(self.last_enter.load(Relaxed)));
-            self.busy.store(self.busy.load(Relaxed).saturating_add(busy), Relaxed);
+            self.busy.store(self.busy.load(Relaxed).wrapping_add(busy), Relaxed);
         }
     }
 
@@ -158,13 +142,13 @@ impl Slot {
         {
             return Some(first);
         }
-        id_among(&cold.as_ref()?.more, route)
+        id_among(&cold.as_ref()?.ids, route)
     }
 
     /// The id of this span for any route, as [`id_for`](Self::id_for).
     pub(crate) fn any_id(&self, span: u64) -> Option<Option<CorrelationId>> {
         let (cold, state) = self.locked(span)?;
-        self.first_id(state).or_else(|| cold.as_ref()?.more.first().map(|id| id.id.clone()))
+        self.first_id(state).or_else(|| cold.as_ref()?.ids.first().map(|id| id.id.clone()))
     }
 
     fn first_id(&self, state: State) -> Option<Option<CorrelationId>> {
@@ -176,9 +160,9 @@ impl Slot {
     }
 
     /// Changes the cold part of a span, unless it is no longer that span.
-    pub(crate) fn change<R>(&self, span: u64, change: impl FnOnce(&mut Cold) -> R) -> Option<R> {
+    pub(crate) fn change<R>(&self, span: u64, change: impl FnOnce(&mut Rare) -> R) -> Option<R> {
         let (mut cold, _) = self.locked(span)?;
-        let changed = change(cold.get_or_insert_with(|| Box::new(Cold { span, ..Cold::default() })));
+        let changed = change(cold.get_or_insert_with(|| Box::new(Rare { span, ..Rare::default() })));
         // Of whichever span is here now: another one finds that the cold part is not its own.
         self.state.fetch_or(State::COLD, Release);
         Some(changed)
@@ -192,7 +176,7 @@ impl Slot {
 
     /// Sets the id of some routes.
     pub(crate) fn set_id(&self, span: u64, routes: u64, id: Option<CorrelationId>) {
-        self.change(span, |cold| set_id(&mut cold.more, routes, id));
+        self.change(span, |cold| set_id(&mut cold.ids, routes, id));
     }
 
     /// Adds a call that ended inside.
@@ -210,10 +194,10 @@ impl Slot {
     }
 
     /// What a failure inside says about the attempt.
-    pub(crate) fn add_failure(&self, span: u64, failure: Option<Box<Failure>>) {
+    pub(crate) fn add_failure(&self, span: u64, failure: Option<Failure>) {
         let Some(newer) = failure else { return };
         self.change(span, |cold| match &mut cold.failure {
-            Some(known) => known.merge(*newer),
+            Some(known) => known.merge(newer),
             none => *none = Some(newer),
         });
     }
@@ -221,60 +205,55 @@ impl Slot {
     /// Adds what was recorded later; the newer value stands.
     pub(crate) fn record(&self, span: u64, callsite: &Callsite, newer: &mut Fields) {
         let first = callsite.id_routes.first().copied().unwrap_or_default();
-        let id = std::mem::take(&mut newer.id);
+        let id = newer.id;
+        let ids = newer.rare.as_mut().map(|rare| std::mem::take(&mut rare.ids)).unwrap_or_default();
+        let first_is_long = ids.iter().any(|id| id.routes == first);
         let has_cold = self.locked(span).is_some_and(|(cold, _)| cold.is_some());
-        if has_cold || matches!(id, TakenId::Long(_)) || !newer.more.is_empty() {
+        if has_cold || !ids.is_empty() {
             self.change(span, |cold| {
                 if id != TakenId::Nothing {
-                    cold.more.retain(|id| id.routes != first);
+                    cold.ids.retain(|id| id.routes != first);
                 }
-                if let TakenId::Long(id) = &id {
-                    set_id(&mut cold.more, first, Some(id.clone()));
-                }
-                for Id { routes, id } in newer.more.drain(..) {
-                    set_id(&mut cold.more, routes, id);
+                for Id { routes, id } in ids {
+                    set_id(&mut cold.ids, routes, id);
                 }
             });
         }
-        self.add_failure(span, newer.failure.take());
+        self.add_failure(span, newer.take_failure());
         let Some((_cold, state)) = self.locked(span) else { return };
         let before = state.named();
         let named = Named { route: newer.named.route.or(before.route), stage: newer.named.stage.or(before.stage) };
         let at = if newer.at == At::Absent { state.at(self.at.load(Relaxed)) } else { newer.at };
         let mut changed = State::of(callsite, named, at).kept_from(state);
-        if id != TakenId::Nothing {
-            changed = changed.with_id(&id);
+        if id != TakenId::Nothing || first_is_long {
+            changed = changed.with_id(id);
         }
-        self.put(&id, at);
+        self.put(id, at);
         self.state.store(changed.bits(), Release);
     }
 
     /// Fills a slot that was claimed. Nobody else knows the id of a span that is being made.
     #[inline]
     pub(super) fn start(&self, span: u64, opening: Opening<'_>) {
-        let Opening { callsite, opened, state, fields, carried } = opening;
+        let Opening { callsite, opened, state, fields } = opening;
         self.opened.store(opened.bits(), Release);
         self.last_exit.store(Reading::NEVER.bits(), Relaxed);
         self.busy.store(0, Relaxed);
         self.entered.store(0, Relaxed);
         self.callsite.store(callsite.number, Relaxed);
-        self.put(&fields.id, fields.at);
-        let mut state = state.with_id(&fields.id).bits() | State::READY;
-        let is_cold = !fields.more.is_empty() || fields.failure.is_some() || carried.is_some();
-        if is_cold || matches!(fields.id, TakenId::Long(_)) {
+        self.put(fields.id, fields.at);
+        let mut state = state.with_id(fields.id).bits() | State::READY;
+        if let Some(rare) = fields.rare.take() {
             state |= State::COLD;
-            self.start_cold(span, callsite, fields, carried);
+            self.start_cold(span, rare);
         }
         self.state.store(state, Release);
     }
 
     #[cold]
-    fn start_cold(&self, span: u64, callsite: &Callsite, fields: &mut Fields, carried: Option<CorrelationId>) {
-        let (mut more, failure) = (std::mem::take(&mut fields.more), fields.failure.take());
-        if let (TakenId::Long(id), Some(routes)) = (&fields.id, callsite.id_routes.first()) {
-            set_id(&mut more, *routes, Some(id.clone()));
-        }
-        *self.cold.lock() = Some(Box::new(Cold { span, more, failure, carried, within: None }));
+    fn start_cold(&self, span: u64, mut rare: Box<Rare>) {
+        rare.span = span;
+        *self.cold.lock() = Some(rare);
     }
 
     /// The same for a root that is no business of ours but for the id that was made for it.
@@ -282,13 +261,13 @@ impl Slot {
         self.opened.store(0, Release);
         self.entered.store(0, Relaxed);
         self.callsite.store(NO_CALLSITE, Relaxed);
-        let more = vec![Id { routes, id: Some(id) }];
-        *self.cold.lock() = Some(Box::new(Cold { span, more, ..Cold::default() }));
+        let ids = vec![Id { routes, id: Some(id) }];
+        *self.cold.lock() = Some(Box::new(Rare { span, ids, ..Rare::default() }));
         self.state.store(State::READY | State::COLD, Release);
     }
 
     #[inline]
-    fn put(&self, id: &TakenId, at: At) {
+    fn put(&self, id: TakenId, at: At) {
         if let TakenId::Short(id) = id {
             for (word, value) in self.words.iter().zip(id.words()) {
                 word.store(value, Relaxed);
@@ -300,11 +279,9 @@ impl Slot {
     }
 
     /// The cold part of a span that closes.
-    pub(crate) fn take_cold(&self, span: u64) -> Cold {
-        if !self.state().is_cold() {
-            return Cold::default();
-        }
-        self.cold.lock().take().filter(|cold| cold.span == span).map(|cold| *cold).unwrap_or_default()
+    pub(crate) fn take_cold(&self, span: u64) -> Option<Box<Rare>> {
+        let cold = if self.state().is_cold() { self.cold.lock().take() } else { None };
+        cold.filter(|cold| cold.span == span)
     }
 
     /// Gives the slot up. Everything has been read.
@@ -315,7 +292,7 @@ impl Slot {
     }
 
     /// The cold part, where the slot is still that span's.
-    fn locked(&self, span: u64) -> Option<(MutexGuard<'_, Option<Box<Cold>>>, State)> {
+    fn locked(&self, span: u64) -> Option<(MutexGuard<'_, Option<Box<Rare>>>, State)> {
         let mut cold = self.cold.lock();
         if self.id.load(Acquire) != span {
             return None;

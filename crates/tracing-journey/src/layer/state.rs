@@ -98,10 +98,10 @@ impl State {
 
     /// The same with another first id.
     #[inline]
-    pub(super) fn with_id(self, id: &TakenId) -> Self {
+    pub(super) fn with_id(self, id: TakenId) -> Self {
         let id = match id {
-            // A long one stands in the cold part.
-            TakenId::Nothing | TakenId::Long(_) => 0,
+            // Or it is long, and stands in the cold part.
+            TakenId::Nothing => 0,
             TakenId::Short(_) => SHORT,
             TakenId::Invalid => INVALID,
         };

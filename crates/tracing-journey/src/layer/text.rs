@@ -33,13 +33,12 @@ pub(super) enum Content<'a> {
 }
 
 /// A value taken as a correlation id.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum TakenId {
-    /// No value: `None`.
+    /// No value: `None`; or an id that does not fit here.
     #[default]
     Nothing,
     Short(IdWords),
-    Long(CorrelationId),
     /// It is no correlation id.
     Invalid,
 }
@@ -51,23 +50,24 @@ struct IdPieces<'a> {
 }
 
 impl TakenId {
-    /// Takes a value. User code runs inside, except for a text.
-    #[inline]
-    pub(super) fn take(&mut self, value: &Value<'_>) {
+    /// Takes a value, and gives an id that does not fit. User code runs inside, except for a text.
+    #[inline(always)]
+    pub(super) fn take(&mut self, value: &Value<'_>) -> Option<Box<CorrelationId>> {
         // The most frequent forms come first.
         match value {
             Value::Text(text) => match IdWords::new(text) {
-                Some(id) => *self = Self::Short(id),
+                Some(id) => {
+                    *self = Self::Short(id);
+                    None
+                }
                 None => self.take_text(text),
             },
             Value::Debug(value) => {
                 *self = Self::Nothing;
                 let mut pieces = IdPieces { taken: self, several: None };
                 // A value whose `Debug` reports an error is taken as far as it got.
-                let failed = write!(pieces, "{value:?}").is_err();
-                if failed || pieces.several.is_some() || *pieces.taken == Self::Nothing {
-                    pieces.finish();
-                }
+                let _ = write!(pieces, "{value:?}");
+                if pieces.several.is_none() && matches!(pieces.taken, Self::Short(_)) { None } else { pieces.finish() }
             }
             value => self.take_formatted(&Text::of(value)),
         }
@@ -78,27 +78,30 @@ impl TakenId {
         match self {
             Self::Nothing => None,
             Self::Short(id) => Some(id.id()),
-            Self::Long(id) => Some(Some(id)),
             Self::Invalid => Some(None),
         }
     }
 
     #[cold]
-    fn take_text(&mut self, text: &str) {
-        *self = match (IdWords::new(text), CorrelationId::new(text)) {
-            (Some(short), _) => Self::Short(short),
-            (None, Ok(id)) => Self::Long(id),
-            (None, Err(_)) => Self::Invalid,
-        }
+    fn take_text(&mut self, text: &str) -> Option<Box<CorrelationId>> {
+        let (taken, long) = match (IdWords::new(text), CorrelationId::new(text)) {
+            (Some(short), _) => (Self::Short(short), None),
+            (None, Ok(id)) => (Self::Nothing, Some(Box::new(id))),
+            (None, Err(_)) => (Self::Invalid, None),
+        };
+        *self = taken;
+        long
     }
 
     #[cold]
-    fn take_formatted(&mut self, text: &Text<ID_TEXT>) {
+    fn take_formatted(&mut self, text: &Text<ID_TEXT>) -> Option<Box<CorrelationId>> {
+        *self = Self::Nothing;
         match text.content() {
-            Content::Nothing => *self = Self::Nothing,
+            Content::Nothing => {}
             Content::Cut => *self = Self::Invalid,
-            Content::Text(text) => self.take_text(text),
+            Content::Text(text) => return self.take_text(text),
         }
+        None
     }
 }
 
@@ -115,11 +118,8 @@ impl IdPieces<'_> {
     }
 
     #[cold]
-    fn finish(self) {
-        match (self.several, &self.taken) {
-            (None, TakenId::Short(_)) => {}
-            (several, _) => self.taken.take_formatted(&several.unwrap_or(Text::EMPTY)),
-        }
+    fn finish(self) -> Option<Box<CorrelationId>> {
+        self.taken.take_formatted(&self.several.unwrap_or(Text::EMPTY))
     }
 }
 

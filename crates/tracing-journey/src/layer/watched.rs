@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tracing_core::{Dispatch, Metadata};
 use tracing_subscriber::Registry;
 
-use super::{Inner, JourneyLayer};
+use super::Inner;
 use crate::self_check::LayerFacts;
 
 /// Callsites without an id that are told apart; the rest are counted together.
@@ -36,7 +36,7 @@ impl Watched {
 
     /// The subscriber that the Layer is part of; `None` before it is, and after it is gone.
     pub(crate) fn dispatch(&self) -> Option<Dispatch> {
-        JourneyLayer(Arc::clone(&self.0)).dispatch()
+        self.0.dispatch()
     }
 
     /// What was noticed since the Layer was made.
