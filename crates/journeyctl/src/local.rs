@@ -179,9 +179,12 @@ impl std::fmt::Debug for Local {
 
 /// A store in memory with these events, at an instant (unix nanoseconds), as commands see it.
 #[cfg(test)]
-pub(crate) fn with(events: Vec<journey_store::Event>, now: i64) -> crate::source::Source {
+pub(crate) fn with(events: &[journey_store::Event], now: i64) -> crate::source::Source {
     let store: Arc<dyn EventStore> = Arc::new(journey_store::MemoryStore::new());
-    journey_store::wait(store.put(Arc::new(journey_store::Batch { events, account: None, now }))).unwrap();
+    for events in events.chunks(journey_store::MAX_BATCH) {
+        let batch = journey_store::Batch { events: events.to_vec(), account: None, now };
+        journey_store::wait(store.put(Arc::new(batch))).unwrap();
+    }
     journey_store::wait(store.recompute()).unwrap();
     crate::source::Source::Store(Local::of("memory".to_owned(), store, Arc::new(move || now)).unwrap())
 }

@@ -143,7 +143,13 @@ pub(crate) fn events(
     query.extend(args.until.as_deref().map(|until| ("until", until)));
     query.extend(min_ms.as_deref().map(|ms| ("minMs", ms)));
 
-    let (items, next, truncated) = pages(source, path, key, &query, args)?;
+    let pages = pages(source, path, key, &query, args).map_err(|error| match &args.cursor {
+        Some(_) if error.exit == Exit::Usage => {
+            error.hint("--cursor takes what an earlier answer of the same question said")
+        }
+        _ => error,
+    });
+    let (items, next, truncated) = pages?;
     let document = json!({ key: items, "nextCursor": next, "truncated": truncated }).to_string();
     let exit = if json {
         write_json(&document, out)?
@@ -155,10 +161,7 @@ pub(crate) fn events(
         write_page(&events::events(&view, look), look, out)?
     };
     if let Some(next) = next {
-        progress(
-            &format!("there are more: --cursor {next} goes on, --limit {} shows more at once", args.limit * 2),
-            look,
-        );
+        progress(&format!("there are more: --cursor {next}"), look);
     }
     if truncated {
         progress("there is more than was looked at, and no way on from here: narrow the question", look);

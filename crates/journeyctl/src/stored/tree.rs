@@ -199,17 +199,22 @@ impl Columns {
             took: widest(&|line: &Line| width(&line.took)).max(4),
             notes: None,
         };
-        // Where space is short, first the names are cut, then the instants go.
-        let spare = |columns: &Self| look.width.checked_sub(columns.end());
-        if spare(&columns).is_none_or(|spare| spare < NOTE_ROOM) {
-            let over = (columns.end() + NOTE_ROOM).saturating_sub(look.width);
-            columns.name =
-                columns.name.saturating_sub(over).max(columns.name.min(look.width * 2 / 5).max(SHORTEST_NAME));
+        let spare = |columns: &Self| look.width.saturating_sub(columns.end());
+        let is_short_of =
+            |columns: &Self, wanted: usize| columns.end().saturating_add(wanted).saturating_sub(look.width);
+        // Names are cut where that makes room for explanations beside them; else only to fit, or the instants go.
+        let shortest = columns.name.min(SHORTEST_NAME.max(look.width / 5 * 2));
+        let cut = columns.name.saturating_sub(is_short_of(&columns, GAP + NOTE_ROOM));
+        if cut >= shortest {
+            columns.name = cut;
+        } else {
+            if is_short_of(&columns, 0) > columns.name.saturating_sub(shortest) {
+                columns.at = 0;
+            }
+            let over = is_short_of(&columns, 0);
+            columns.name = columns.name.saturating_sub(over).max(SHORTEST_NAME.min(columns.name));
         }
-        if spare(&columns).is_none() {
-            columns.at = 0;
-        }
-        columns.notes = spare(&columns).filter(|spare| *spare >= NOTE_ROOM).map(|_| columns.end() + GAP);
+        columns.notes = Some(columns.end().saturating_add(GAP)).filter(|_| spare(&columns) >= GAP + NOTE_ROOM);
         columns
     }
 

@@ -29,7 +29,7 @@ use crate::{
     source::{Access, Source},
     sse::{SseEvent, Update, follow},
     stored::{said::Said, trace_path},
-    text::{count, fit},
+    text::count,
 };
 
 /// Names the server where events are published.
@@ -113,18 +113,20 @@ fn shown(event: &SseEvent, look: &Look) -> Shown {
     Shown { line, warning }
 }
 
-/// An event as a line, cut where the terminal ends.
+/// An event as a line. It is never cut: what is said last is why it failed.
 fn line(said: &Said, look: &Look) -> String {
-    let whole = fit(&said.line(), look.width, look);
+    let whole = said.line();
     let mut page = Page::default();
     // The mark stands after the instant; the rest is as it is.
     match whole.split_once(said.mark).filter(|(at, _)| at.trim_end() == said.at) {
-        Some((at, rest)) => page
-            .put(Tone::Faint, at)
-            .put(said.tone, said.mark)
-            .put(if said.tone == Tone::Bad { Tone::Bad } else { Tone::Plain }, rest),
-        None => page.put(Tone::Plain, whole),
-    };
+        Some((at, rest)) => {
+            let tone = if said.tone == Tone::Bad { Tone::Bad } else { Tone::Plain };
+            page.put(Tone::Faint, at).put(said.tone, said.mark).put(tone, rest);
+        }
+        None => {
+            page.put(Tone::Plain, whole);
+        }
+    }
     page.to_text(look).trim_end_matches('\n').to_owned()
 }
 
@@ -154,19 +156,16 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_line_as_wide_as_the_terminal() {
-        let event = Saga { fails_at: Some(9), ..Saga::default() }
-            .events()
-            .into_iter()
-            .find(|event| event.event_type == "stage:failed");
-        let json = serde_json::to_string(&event.unwrap()).unwrap();
-        let event = SseEvent { name: "event".into(), data: json, id: String::new() };
-        let line = |width, color| shown(&event, &Look { width, color, unicode: true }).line.unwrap();
+    fn an_event_is_one_line() {
+        let events = Saga { fails_at: Some(9), ..Saga::default() }.events();
+        let failed = events.into_iter().find(|event| event.event_type == "stage:failed").unwrap();
+        let event = SseEvent { name: "event".into(), data: serde_json::to_string(&failed).unwrap(), id: String::new() };
+        let line = |color| shown(&event, &Look { width: 60, color, unicode: true }).line.unwrap();
         assert_eq!(
-            line(Look::UNLIMITED, false),
-            "2026-11-20T10:00:01.808Z ✗ order-1042 stage:failed capture_payment 180 ms PaymentTimeout: no answer from the bank within 180 ms"
+            line(false),
+            "2026-11-20T10:00:01.804Z ✗ order-1042 stage:failed capture_payment 180 ms PaymentTimeout: no answer from \
+             the bank within 180 ms"
         );
-        assert_eq!(line(60, false), "2026-11-20T10:00:01.808Z ✗ order-1042 stage:failed captu…");
-        assert!(line(60, true).contains("\x1b[31m✗\x1b[0m"), "{:?}", line(60, true));
+        assert!(line(true).starts_with("\x1b[2m2026-11-20T10:00:01.804Z \x1b[0m\x1b[31m✗\x1b[0m"), "{:?}", line(true));
     }
 }

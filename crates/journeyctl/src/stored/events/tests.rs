@@ -34,7 +34,7 @@ fn listed(args: &[&str], look: &Look) -> String {
     let Command::Events(args) = Cli::try_parse_from([&["journey", "events"], args].concat()).unwrap().command else {
         panic!("not events");
     };
-    let source = local::with(orders(), BEGIN + 90_000_000_000_000);
+    let source = local::with(&orders(), BEGIN + 90_000_000_000_000);
     let mut out = Vec::new();
     stored::events(&source, &args, args.limit == 7, look, &mut out).unwrap();
     String::from_utf8(out).unwrap()

@@ -21,7 +21,8 @@ fn drawn(leg: Option<&str>, look: &Look) -> String {
         };
         (0..orders).flat_map(move |order| saga(order).events())
     };
-    let source = local::with(of_a_day(0, 400).chain(of_a_day(1, 3)).collect(), BEGIN + DAY + 1_000_000_000_000);
+    let events: Vec<_> = of_a_day(0, 400).chain(of_a_day(1, 3)).collect();
+    let source = local::with(&events, BEGIN + DAY + 1_000_000_000_000);
     let args = StatsArgs { days: 7, route: None, leg: leg.map(str::to_owned), from: crate::cli::From::default() };
     let mut out = Vec::new();
     stored::stats(&source, &args, false, look, &mut out).unwrap();

@@ -23,7 +23,7 @@ fn drawn(source: &Source, id: &str, look: &Look) -> String {
 }
 
 fn shown(events: Vec<Event>, look: &Look) -> String {
-    drawn(&local::with(events, NOW), "order-1042", look)
+    drawn(&local::with(&events, NOW), "order-1042", look)
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn other_traces_of_the_message_and_what_it_started_are_named() {
         event
     });
     let events: Vec<Event> = first.events().into_iter().chain(again.events()).chain(child).collect();
-    let source = local::with(events, NOW);
+    let source = local::with(&events, NOW);
     let shown = drawn(&source, &parent.to_string(), &WIDE);
     let relatives: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("other traces")).collect();
     insta::assert_snapshot!(relatives.join("\n"));
