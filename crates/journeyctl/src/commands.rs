@@ -110,7 +110,8 @@ fn show_stored(
         Ok(body) => body,
         // Neither has it: both are said.
         Err(unknown) if unknown.exit == Exit::NotFound => {
-            return Err(CliError { hint: Some(unknown.message), ..error });
+            let hint = Some(unknown.message).filter(|said| *said != error.message);
+            return Err(CliError { hint, ..error });
         }
         // An endpoint without a store has said all that it can.
         Err(refused) if refused.exit == Exit::Refused && !has_place => return Err(error),
