@@ -1,16 +1,21 @@
 //! The command line: what can be asked. Nothing here reads files or opens connections.
 
+mod stored;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use journey_core::{CorrelationId, Window};
 
+pub(crate) use self::stored::{EventFilter, EventsArgs, From, StatsArgs, TraceArgs, WatchArgs};
 use crate::{
-    client::{DEFAULT_URL, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, URL_VARIABLE},
+    client::{TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, URL_VARIABLE},
     demo::DemoArgs,
     error::Exit,
+    local::STORE_VARIABLE,
     look::ColorWhen,
+    watch::LIVE_VARIABLE,
 };
 
 /// Options of every command stand together in the help.
@@ -29,10 +34,9 @@ pub(crate) struct Cli {
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// Address of the service's debug endpoint.
-    #[arg(long, global = true, value_name = "URL", env = URL_VARIABLE, hide_env_values = true, default_value = DEFAULT_URL,
-        help_heading = EVERYWHERE)]
-    pub(crate) url: String,
+    /// Address of the service's debug endpoint [env: JOURNEY_URL] [default: http://127.0.0.1:7117].
+    #[arg(long, global = true, value_name = "URL", help_heading = EVERYWHERE)]
+    pub(crate) url: Option<String>,
     /// Prints JSON: the document of the endpoint, or one line per event.
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
@@ -52,6 +56,16 @@ pub(crate) enum Command {
     Live(LiveArgs),
     /// Lists journeys, newest first.
     List(ListArgs),
+    /// Shows one stored trace as a tree: durations, failures, compensations and decisions.
+    Trace(TraceArgs),
+    /// Says in one paragraph why a trace failed, what was undone and what is left to do.
+    Why(TraceArgs),
+    /// Lists stored events, oldest first.
+    Events(EventsArgs),
+    /// Watches events: what is stored first, then what comes.
+    Watch(WatchArgs),
+    /// Shows how long each leg took on each day.
+    Stats(StatsArgs),
     /// Runs a message pipeline inside this process and shows what Journey makes of it.
     Demo(DemoArgs),
     /// Checks route files.
@@ -67,8 +81,10 @@ pub(crate) struct ShowArgs {
     #[arg(value_name = "ID", value_parser = correlation_id)]
     pub(crate) id: String,
     /// An earlier journey of the same id, counted from 1; without it the newest.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "store")]
     pub(crate) generation: Option<u32>,
+    #[command(flatten)]
+    pub(crate) from: From,
 }
 
 /// Options of `journey summary`.
@@ -149,8 +165,10 @@ fn milliseconds(text: &str) -> Result<f64, String> {
 }
 
 /// The variables behind the options; the list of `docs/command-line.md`.
-pub(crate) const ENVIRONMENT: [(&str, &str); 7] = [
+pub(crate) const ENVIRONMENT: [(&str, &str); 9] = [
     (URL_VARIABLE, "address of the endpoint, as --url"),
+    (STORE_VARIABLE, "store of events that is asked in place of the endpoint, as --store"),
+    (LIVE_VARIABLE, "server where events are published, as --live of `watch`"),
     (TOKEN_FILE_VARIABLE, "file that holds the bearer token"),
     (TOKEN_VARIABLE, "the bearer token itself; the file is preferred"),
     ("NO_COLOR", "set: no colour"),
@@ -169,7 +187,7 @@ fn environment_help() -> String {
 
 fn long_help() -> String {
     format!(
-        "{}\nExamples:\n  journey demo --keep\n  journey show msg_abc123\n  journey summary --window 15m\n  journey list --slow --limit 10\n  journey live --json | jq 'select(.event == \"journey\").data.totalMs'\n",
+        "{}\nExamples:\n  journey demo --keep\n  journey show msg_abc123\n  journey summary --window 15m\n  journey list --slow --limit 10\n  journey live --json | jq 'select(.event == \"journey\").data.totalMs'\n  journey why order-1042 --store journey-events\n  journey events --failed --since 24h\n",
         environment_help()
     )
 }
@@ -222,6 +240,17 @@ mod tests {
             (vec!["list", "--stuck", "--failed"], vec!["cannot be used with"]),
             (vec!["list", "--limit", "0"], vec!["0 is not in 1..="]),
             (vec!["show"], vec!["<ID>"]),
+            (vec!["events", "--since", "yesterday"], vec!["yesterday", "24h", "2026-11-20T10:00:00Z"]),
+            (vec!["events", "--until", "-5m"], vec!["unexpected argument '-5'"]),
+            (vec!["events", "--tag", "acme"], vec!["acme", "such as order=1042"]),
+            (vec!["events", "--tag", "=x"], vec!["=x", "such as order=1042"]),
+            (vec!["events", "--type", "stage failed"], vec!["stage failed", "such as stage:failed"]),
+            (vec!["events", "--min-ms", "5"], vec!["--traces"]),
+            (vec!["stats", "--days", "0"], vec!["'0'", "1 to 366", "such as 7"]),
+            (vec!["stats", "--days", "week"], vec!["week", "such as 7"]),
+            (vec!["stats", "--route", ""], vec!["the name is empty", "message"]),
+            (vec!["watch", "order-1042", "--failed"], vec!["cannot be used with"]),
+            (vec!["trace"], vec!["<ID>"]),
         ] {
             let error = Cli::try_parse_from([&["journey"], &args[..]].concat()).unwrap_err();
             assert_eq!(error.exit_code(), i32::from(Exit::Usage.code()));

@@ -23,6 +23,9 @@ pub(crate) const TOKEN_FILE_VARIABLE: &str = "JOURNEY_TOKEN_FILE";
 /// Holds the bearer token itself.
 pub(crate) const TOKEN_VARIABLE: &str = "JOURNEY_TOKEN";
 
+/// What to do where an endpoint knows only what is in memory.
+const NO_STORE: &str = "give the service a store of events, or ask one yourself: --store PLACE, such as journey-events";
+
 /// Longer than any handshake on a network on which one debugs.
 const CONNECT: Duration = Duration::from_secs(3);
 /// A summary takes milliseconds; what takes longer than this is broken.
@@ -108,11 +111,7 @@ impl Client {
     ///
     /// It is not the document.
     pub(crate) fn parse<T: DeserializeOwned>(&self, body: &str, key: &str) -> Result<T, CliError> {
-        let value: serde_json::Value = serde_json::from_str(body).map_err(|error| self.not_ours(&error.to_string()))?;
-        if value.get(key).is_none() {
-            return Err(self.not_ours(&format!("`{key}` is missing")));
-        }
-        serde_json::from_value(value).map_err(|error| self.not_ours(&error.to_string()))
+        read_document(body, key).map_err(|why| self.not_ours(&why))
     }
 
     /// Opens the stream of events. `None` where the server has nothing more to say.
@@ -220,6 +219,12 @@ impl Client {
                     .hint(format!("try again in {wait}"))
                     .passing()
             }
+            (501, _) => CliError::new(Exit::Refused, format!("{at} has no store of events (501){said}")).hint(NO_STORE),
+            // A service that was built without answers about stored events knows no such path.
+            (404, Some(detail)) if detail.starts_with("there is nothing at `/api/v2/") => {
+                CliError::new(Exit::Refused, format!("{at} answers nothing about stored events: {detail}"))
+                    .hint(NO_STORE)
+            }
             (404, Some(detail)) => CliError::new(Exit::NotFound, detail),
             (400 | 422, Some(detail)) => CliError::new(Exit::Usage, detail),
             (code, _) => self.not_ours(&format!("status {code}{said}")),
@@ -240,6 +245,19 @@ impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("base", &self.base).finish_non_exhaustive()
     }
+}
+
+/// Reads a document; `key` tells ours from any other JSON.
+///
+/// # Errors
+///
+/// Why it is not the document.
+pub(crate) fn read_document<T: DeserializeOwned>(body: &str, key: &str) -> Result<T, String> {
+    let value: serde_json::Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
+    if value.get(key).is_none() {
+        return Err(format!("`{key}` is missing"));
+    }
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 /// Reads one line of at most `limit` bytes. `None` at the end of the stream.
@@ -277,7 +295,8 @@ pub(crate) fn encode(text: &str) -> String {
     encoded
 }
 
-fn query_text(query: &[(&str, &str)]) -> String {
+/// A query with its question mark; none at all where there is nothing in it.
+pub(crate) fn query_text(query: &[(&str, &str)]) -> String {
     let pairs: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
 }
@@ -339,14 +358,14 @@ fn token(env: &dyn Fn(&str) -> Option<String>) -> Result<Option<String>, CliErro
 }
 
 /// What an RFC 9457 document says.
-fn problem_detail(body: &str) -> Option<String> {
+pub(crate) fn problem_detail(body: &str) -> Option<String> {
     let problem: serde_json::Value = serde_json::from_str(body).ok()?;
     let text = |key: &str| problem.get(key)?.as_str().filter(|text| !text.is_empty()).map(plain);
     text("detail").or_else(|| text("title"))
 }
 
 /// A text of the other side, safe for one line of an error.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let short: String = text.chars().take(500).collect();
     clean(&short, &Look { width: Look::UNLIMITED, color: false, unicode: true })
 }

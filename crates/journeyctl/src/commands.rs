@@ -9,15 +9,19 @@ use serde_json::Value;
 use crate::{
     check_route,
     cli::{CheckRouteArgs, Cli, Command, CompletionsArgs, ListArgs, ShowArgs, SummaryArgs},
-    client::{Client, DEFAULT_URL, encode},
+    client::{Client, encode},
     demo,
     error::{CliError, Exit},
+    lines::progress,
     list, live,
     look::Look,
     page::Page,
     plan::Plan,
-    show, summary,
+    show,
+    source::Access,
+    stored, summary,
     text::clean_json,
+    watch,
 };
 
 /// Path of the summary.
@@ -46,26 +50,36 @@ pub(crate) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let json = cli.global.json;
-    let client = || {
-        // An empty variable counts as unset.
-        let url = if cli.global.url.is_empty() { DEFAULT_URL } else { &cli.global.url };
-        Client::resolve(url, env)
-    };
+    let access = Access { url: cli.global.url.as_deref(), env };
     match cli.command {
-        Command::Show(args) => show(&client()?, &args, json, look, out),
-        Command::Summary(args) => summary(&client()?, &args, json, look, out),
-        Command::List(args) => list(&client()?, &args, json, look, out),
-        Command::Live(args) => live::run(client()?, &args, json, look, out),
+        Command::Show(args) => show(&access, &args, json, look, out),
+        Command::Summary(args) => summary(&access.client()?, &args, json, look, out),
+        Command::List(args) => list(&access.client()?, &args, json, look, out),
+        Command::Live(args) => live::run(access.client()?, &args, json, look, out),
+        Command::Trace(args) => stored::trace(&access.source(&args.from)?, &args.id, json, look, out),
+        Command::Why(args) => stored::why(&access.source(&args.from)?, &args.id, json, look, out),
+        Command::Events(args) => stored::events(&access.source(&args.from)?, &args, json, look, out),
+        Command::Watch(args) => watch::run(&access, &args, json, look, out),
+        Command::Stats(args) => stored::stats(&access.source(&args.from)?, &args, json, look, out),
         Command::Demo(args) => demo::run(demo::DemoArgs { json, look: Some(*look), ..args }),
         Command::CheckRoute(args) => check_route(&args, json, look, out),
         Command::Completions(args) => completions(&args, json, out),
     }
 }
 
-fn show(client: &Client, args: &ShowArgs, json: bool, look: &Look, out: &mut dyn Write) -> Result<Exit, CliError> {
+fn show(access: &Access<'_>, args: &ShowArgs, json: bool, look: &Look, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if args.from.store.is_some() {
+        return stored::trace(&access.source(&args.from)?, &args.id, json, look, out);
+    }
+    let client = access.client()?;
     let generation = args.generation.map(|number| number.to_string());
     let query: Vec<(&str, &str)> = generation.iter().map(|number| ("generation", number.as_str())).collect();
-    let body = client.get(&journey_path(&args.id), &query)?;
+    let body = match client.get(&journey_path(&args.id), &query) {
+        Ok(body) => body,
+        // The store knows traces, and no generations.
+        Err(error) if args.generation.is_none() => return show_stored(access, args, error, json, look, out),
+        Err(error) => return Err(error),
+    };
     let view: JourneyView = client.parse(&body, "correlationId")?;
     if json {
         return write_json(&body, out);
@@ -74,6 +88,38 @@ fn show(client: &Client, args: &ShowArgs, json: bool, look: &Look, out: &mut dyn
     let query = [("window", USUAL_WINDOW), ("route", view.route.as_str())];
     let usual: Option<SummaryView> = client.fetch(SUMMARY_PATH, &query, "routes").ok();
     write_page(&show::show(&view, &Plan::of(&view, usual.as_ref()), look), look, out)
+}
+
+/// What the store has, where the endpoint's memory has nothing, or no endpoint is there and a store is. Where the store
+/// knows nothing either, `error` stays the answer.
+fn show_stored(
+    access: &Access<'_>,
+    args: &ShowArgs,
+    error: CliError,
+    json: bool,
+    look: &Look,
+    out: &mut dyn Write,
+) -> Result<Exit, CliError> {
+    let has_place = access.place(&args.from).is_some();
+    let is_worth_it = error.exit == Exit::NotFound || (error.exit == Exit::Unreachable && has_place);
+    if !is_worth_it {
+        return Err(error);
+    }
+    let source = access.source(&args.from)?;
+    let body = match stored::trace_body(&source, &args.id) {
+        Ok(body) => body,
+        // Neither has it: both are said.
+        Err(unknown) if unknown.exit == Exit::NotFound => {
+            let hint = Some(unknown.message).filter(|said| *said != error.message);
+            return Err(CliError { hint, ..error });
+        }
+        // An endpoint without a store has said all that it can.
+        Err(refused) if refused.exit == Exit::Refused && !has_place => return Err(error),
+        Err(failed) => return Err(failed),
+    };
+    let why = if error.exit == Exit::NotFound { "no longer in memory" } else { "no endpoint answers" };
+    progress(&format!("{why}: this comes from the store ({})", source.name()), look);
+    stored::write_trace(&source, &body, json, look, out)
 }
 
 fn summary(
@@ -158,13 +204,15 @@ fn completions(args: &CompletionsArgs, json: bool, out: &mut dyn Write) -> Resul
     Ok(Exit::Ok)
 }
 
-fn write_json(json: &str, out: &mut dyn Write) -> Result<Exit, CliError> {
+/// Writes a document as it came.
+pub(crate) fn write_json(json: &str, out: &mut dyn Write) -> Result<Exit, CliError> {
     writeln!(out, "{}", clean_json(json.trim_end()))?;
     out.flush()?;
     Ok(Exit::Ok)
 }
 
-fn write_page(page: &Page, look: &Look, out: &mut dyn Write) -> Result<Exit, CliError> {
+/// Writes lines for people.
+pub(crate) fn write_page(page: &Page, look: &Look, out: &mut dyn Write) -> Result<Exit, CliError> {
     out.write_all(page.to_text(look).as_bytes())?;
     out.flush()?;
     Ok(Exit::Ok)

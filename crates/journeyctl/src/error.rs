@@ -11,9 +11,9 @@ pub(crate) enum Exit {
     NotFound,
     /// The command line or an environment variable is wrong.
     Usage,
-    /// Nothing answers at the address.
+    /// Nothing answers at the address, or no store is there.
     Unreachable,
-    /// The server answered and refused.
+    /// The server answered and refused, or the store cannot answer.
     Refused,
     /// The answer makes no sense, or something failed here.
     Unexpected,
@@ -83,8 +83,8 @@ impl Exit {
             Self::Ok => "done (also when the reader of a pipe closed it early)",
             Self::NotFound => "not found, or a check failed",
             Self::Usage => "wrong command line, environment variable or value",
-            Self::Unreachable => "nothing answers at the address",
-            Self::Refused => "the server refused (401, 403, 429, 503)",
+            Self::Unreachable => "nothing answers at the address, or no store is there",
+            Self::Refused => "the server refused (401, 403, 429, 501, 503), or the store cannot answer",
             Self::Unexpected => "unexpected answer, or a failure of this program's input or output",
             Self::Interrupted => "stopped by Ctrl-C",
             Self::Terminated => "stopped by SIGTERM",

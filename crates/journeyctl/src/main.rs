@@ -6,10 +6,12 @@
 //! | `error` | how does a command end, and what does it say then? |
 //! | `look` | how wide, how colourful, which characters? |
 //! | `client`, `sse` | what does the endpoint say? |
+//! | `source`, `local` | who is asked about stored events, and how is a store asked without a service? |
 //! | `text`, `page`, `table` | how does a text from outside become safe, aligned lines? |
 //! | `plan`, `show` | how does one journey read? |
 //! | `summary`, `list`, `check_route` | how do the other documents read? |
-//! | `live` | what is happening now? |
+//! | `stored` | what do stored events say? |
+//! | `live`, `watch`, `lines` | what is happening now? |
 //! | `signals` | does somebody want us to stop? |
 //! | `demo` | what does all this look like with real messages? |
 
@@ -19,17 +21,22 @@ mod client;
 mod commands;
 mod demo;
 mod error;
+mod lines;
 mod list;
 mod live;
+mod local;
 mod look;
 mod page;
 mod plan;
 mod show;
 mod signals;
+mod source;
 mod sse;
+mod stored;
 mod summary;
 mod table;
 mod text;
+mod watch;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},

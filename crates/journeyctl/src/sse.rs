@@ -3,12 +3,10 @@
 use std::{thread, time::Duration};
 
 use crate::{
-    client::{Client, Stream, read_line},
+    client::{Stream, read_line},
     error::CliError,
 };
 
-/// Path of the stream.
-pub(crate) const STREAM_PATH: &str = "/api/v2/metrics/stream";
 /// A finished journey of a long route takes some ten thousand bytes.
 const MAX_LINE: u64 = 4 << 20;
 /// An event may have several lines.
@@ -107,15 +105,19 @@ impl Parser {
 
 /// Follows the stream until the server ends it or `send` returns `false`. Blocks; meant for a thread of its own.
 ///
-/// A loss is reported and mended, and the events in between are asked for by the last id. Unless `patient`, the first
+/// `open` opens it after the event of an id; it gives `None` where there is nothing more to say. A loss is reported and mended, and the events in between are asked for by the last id. Unless `patient`, the first
 /// connection has to succeed.
-pub(crate) fn follow(client: &Client, query: &[(&str, &str)], patient: bool, mut send: impl FnMut(Update) -> bool) {
+pub(crate) fn follow(
+    mut open: impl FnMut(Option<&str>) -> Result<Option<Stream>, CliError>,
+    patient: bool,
+    mut send: impl FnMut(Update) -> bool,
+) {
     let mut parser = Parser::default();
     let mut mends = patient;
     let mut wait = FIRST_WAIT;
     loop {
         let last_id = Some(parser.last_id.as_str()).filter(|id| !id.is_empty());
-        let why = match client.stream(STREAM_PATH, query, last_id) {
+        let why = match open(last_id) {
             Ok(None) => {
                 send(Update::Ended(None));
                 return;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Fewer values than this make a p50, p95 or p99 a guess: their ranks have no value beyond them at 95 % confidence.
-const NEEDED: [u64; 3] = [6, 72, 368];
+pub(crate) const NEEDED: [u64; 3] = [6, 72, 368];
 
 /// Draws a summary.
 pub(crate) fn summary(view: &SummaryView, look: &Look) -> Page {

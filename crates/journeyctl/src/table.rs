@@ -10,12 +10,18 @@ use crate::{
 const GAP: usize = 2;
 /// The first column is never cut below this.
 const SHORTEST_FIRST: usize = 8;
+/// A column that takes what is left is not shown below this.
+const SHORTEST_REST: usize = 24;
 
 /// A table; the first column is what the rows are about.
 #[derive(Debug)]
 pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
+    /// Lines between rows, each with the number of rows before it.
+    headings: Vec<(usize, String)>,
+    /// The last column takes what is left, and is cut to it.
+    has_rest: bool,
 }
 
 /// What stands in one place of a table. The text is clean already.
@@ -49,7 +55,12 @@ impl From<String> for Cell {
 impl Table {
     /// A table whose first column has this title.
     pub(crate) fn new(title: &'static str) -> Self {
-        Self { columns: vec![Column { title, right: false, drop: 0 }], rows: Vec::new() }
+        Self {
+            columns: vec![Column { title, right: false, drop: 0 }],
+            rows: Vec::new(),
+            headings: Vec::new(),
+            has_rest: false,
+        }
     }
 
     /// Adds a column of words. When space is short, columns go from the highest `drop` on; 0 stays.
@@ -64,6 +75,17 @@ impl Table {
         self
     }
 
+    /// Adds the last column: words that take what is left, and are cut to it.
+    pub(crate) fn rest(mut self, title: &'static str) -> Self {
+        self.has_rest = true;
+        self.words(title, 1)
+    }
+
+    /// Adds a line above the rows that follow.
+    pub(crate) fn heading(&mut self, text: impl Into<String>) {
+        self.headings.push((self.rows.len(), text.into()));
+    }
+
     /// Adds a row.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         self.rows.push(cells.into_iter().collect());
@@ -73,7 +95,12 @@ impl Table {
     pub(crate) fn draw(&self, indent: usize, look: &Look, page: &mut Page) {
         let (shown, widths) = self.layout(look.width.saturating_sub(indent));
         let titles = self.columns.iter().map(|column| Cell::new(Tone::Faint, column.title)).collect();
-        for row in std::iter::once(&titles).chain(&self.rows) {
+        let mut headings = self.headings.iter().peekable();
+        for (number, row) in std::iter::once(&titles).chain(&self.rows).enumerate() {
+            while let Some((_, heading)) = headings.next_if(|(before, _)| number == before + 1) {
+                let text = fit(heading, look.width.saturating_sub(indent), look);
+                page.line().put(Tone::Plain, " ".repeat(indent)).put(Tone::Strong, text);
+            }
             page.line().put(Tone::Plain, " ".repeat(indent));
             for (place, index) in shown.iter().enumerate() {
                 let empty = Cell::default();
@@ -106,6 +133,12 @@ impl Table {
         let total = |shown: &[usize], widths: &[usize]| {
             shown.iter().map(|index| widths[*index] + GAP).sum::<usize>().saturating_sub(GAP)
         };
+        // The others are laid out as if it had its least width; what they leave is its own.
+        let rest = shown.last().copied().filter(|index| self.has_rest && *index + 1 == self.columns.len());
+        let wanted = rest.map(|rest| widths[rest]);
+        if let Some(rest) = rest {
+            widths[rest] = widths[rest].min(SHORTEST_REST);
+        }
         while total(&shown, &widths) > room {
             let droppable = shown.iter().copied().filter(|index| self.columns[*index].drop > 0);
             let Some(drop) = droppable.max_by_key(|index| self.columns[*index].drop) else { break };
@@ -113,6 +146,9 @@ impl Table {
         }
         let over = total(&shown, &widths).saturating_sub(room);
         widths[0] = widths[0].saturating_sub(over).max(SHORTEST_FIRST.min(widths[0]));
+        if let (Some(rest), Some(wanted)) = (rest.filter(|rest| shown.contains(rest)), wanted) {
+            widths[rest] += room.saturating_sub(total(&shown, &widths)).min(wanted - widths[rest]);
+        }
         (shown, widths)
     }
 }

@@ -170,16 +170,14 @@ impl Desk {
     pub(super) fn note(&self, error: &str) {
         *self.last_error.lock() = Some((rfc3339((self.clock)()), error.to_owned()));
     }
+}
 
-    /// The days that the store has, as far as it said, for errors.
-    pub(super) fn days(&self) -> String {
-        let info = self.info.lock();
-        let days = info.as_ref().map(|info| (info.days.first(), info.days.last()));
-        match days {
-            Some((Some(first), Some(last))) => format!("; it has events of {first} to {last}"),
-            Some(_) => "; it is empty".to_owned(),
-            None => String::new(),
-        }
+/// The days that the store has, for errors: asked then, because one that was opened a moment ago has said nothing yet.
+pub(super) async fn days(reader: &TraceReader) -> String {
+    let Ok(info) = reader.store().info().await else { return String::new() };
+    match (info.days.first(), info.days.last()) {
+        (Some(first), Some(last)) => format!("; it has events of {first} to {last}"),
+        _ => "; it is empty".to_owned(),
     }
 }
 

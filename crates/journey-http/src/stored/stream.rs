@@ -119,10 +119,11 @@ pub(super) fn of_all(app: &App, desk: &Desk, parts: &Parts, params: &Params) -> 
 
 /// The trace that is meant. One that is not known yet can be waited for, by its trace id.
 async fn wanted(desk: &Desk, id: CorrelationId) -> Result<TraceId, Problem> {
-    let days = desk.days();
     let question = move |reader: TraceReader| async move {
-        let found = traces::find(&reader, &id).await?.or_else(|| id.as_str().parse().ok());
-        found.ok_or_else(|| Refusal::from(traces::unknown(&id, &days)))
+        match traces::find(&reader, &id).await?.or_else(|| id.as_str().parse().ok()) {
+            Some(found) => Ok(found),
+            None => Err(Refusal::from(traces::unknown(&reader, &id).await)),
+        }
     };
     desk.ask(Length::Quick, question).await
 }

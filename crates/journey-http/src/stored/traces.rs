@@ -8,7 +8,7 @@ use journey_core::CorrelationId;
 use journey_store::{Event, EventFilter, MAX_PAGE, Page, ScanFilter, StoreError, TraceId, TraceReader};
 
 use super::{
-    desk::{Desk, Length, Refusal},
+    desk::{Desk, Length, Refusal, days},
     parameters,
     view::{EventsView, StoredTraceView, TracesView},
 };
@@ -58,11 +58,11 @@ pub(super) async fn one(
     now: i64,
 ) -> Result<Response, Problem> {
     let limit = parameters::limit(params, MAX_PAGE)?;
-    let (headers, days) = (parts.headers.clone(), desk.days());
+    let headers = parts.headers.clone();
     let question = move |reader: TraceReader| async move {
-        let Some(trace_id) = find(&reader, &id).await? else { return Err(unknown(&id, &days).into()) };
+        let Some(trace_id) = find(&reader, &id).await? else { return Err(unknown(&reader, &id).await.into()) };
         // Its day may have been dropped since.
-        let Some(view) = reader.view(trace_id, now).await? else { return Err(unknown(&id, &days).into()) };
+        let Some(view) = reader.view(trace_id, now).await? else { return Err(unknown(&reader, &id).await.into()) };
         let mut others = match &view.correlation_id {
             Some(correlation_id) => reader.store().correlated(correlation_id.clone()).await?,
             None => Page::default(),
@@ -83,9 +83,9 @@ pub(super) async fn events_of_one(
     id: CorrelationId,
 ) -> Result<Response, Problem> {
     let (cursor, limit) = (params.cursor()?, parameters::limit(params, DEFAULT_LIMIT)?);
-    let (headers, days) = (parts.headers.clone(), desk.days());
+    let headers = parts.headers.clone();
     let question = move |reader: TraceReader| async move {
-        let Some(trace_id) = find(&reader, &id).await? else { return Err(unknown(&id, &days).into()) };
+        let Some(trace_id) = find(&reader, &id).await? else { return Err(unknown(&reader, &id).await.into()) };
         let page = reader.store().trace(trace_id, cursor, limit).await?;
         Ok::<_, Refusal>(Reply::json(&EventsView::from(page)).into_response(&headers))
     };
@@ -127,8 +127,8 @@ pub(super) async fn find(reader: &TraceReader, id: &CorrelationId) -> Result<Opt
     Ok(found.items.first().map(|newest| newest.trace_id))
 }
 
-pub(super) fn unknown(id: &CorrelationId, days: &str) -> Problem {
-    let shown = shown(id.as_str());
+pub(super) async fn unknown(reader: &TraceReader, id: &CorrelationId) -> Problem {
+    let (shown, days) = (shown(id.as_str()), days(reader).await);
     let detail = match id.as_str().parse::<TraceId>() {
         Ok(_) => {
             format!("the store has no trace with the id `{shown}`, nor one of a correlation id that reads so{days}")

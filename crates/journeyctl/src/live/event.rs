@@ -99,13 +99,6 @@ impl Event {
     }
 }
 
-/// The event as one JSON line: its payload stays as the server wrote it.
-pub(crate) fn json_line(event: &SseEvent) -> String {
-    let data = serde_json::from_str(&event.data).unwrap_or_else(|_| Value::String(event.data.clone()));
-    let id = Some(event.id.as_str()).filter(|id| !id.is_empty());
-    crate::text::clean_json(&serde_json::json!({ "event": event.name, "id": id, "data": data }).to_string())
-}
-
 fn reason(data: &str) -> Option<String> {
     Some(serde_json::from_str::<Value>(data).ok()?.get("reason")?.as_str()?.to_owned())
 }
@@ -163,14 +156,5 @@ mod tests {
             let text = Event::read(&event("lagged", data)).warning().unwrap();
             assert!(text.contains(warning), "{text}");
         }
-    }
-
-    #[test]
-    fn a_json_line_keeps_the_payload_and_stays_one_line() {
-        assert_eq!(
-            json_line(&event("x", "{\"b\": 1,\n\"a\": \"\u{202e}\"}")),
-            r#"{"event":"x","id":"7","data":{"b":1,"a":"\u202e"}}"#
-        );
-        assert_eq!(json_line(&event("x", "no json")), r#"{"event":"x","id":"7","data":"no json"}"#);
     }
 }

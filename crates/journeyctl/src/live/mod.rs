@@ -29,6 +29,9 @@ use crate::{
     signals::Stop,
 };
 
+/// Path of the stream.
+const STREAM_PATH: &str = "/api/v2/metrics/stream";
+
 /// Watches until stopped.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ use crate::{
     commands::SUMMARY_PATH,
     error::{CliError, Exit},
     live::{
+        STREAM_PATH,
         app::{App, Data, Next},
         borrowed, draw,
         event::Event,
@@ -73,7 +74,10 @@ pub(crate) fn run(client: Client, args: &LiveArgs, look: &Look, stop: &Stop) -> 
     let (asks, asked) = sync_channel(16);
     let first_ask = app.ask();
     let follower = (client.clone(), sender.clone());
-    thread::spawn(move || follow(&follower.0, &borrowed(&query), true, |update| pass_on(update, &follower.1)));
+    thread::spawn(move || {
+        let open = |last: Option<&str>| follower.0.stream(STREAM_PATH, &borrowed(&query), last);
+        follow(open, true, |update| pass_on(update, &follower.1));
+    });
     let keys = sender.clone();
     let poller = thread::spawn(move || poll(&client, first_ask, &asked, &sender));
 

@@ -5,4 +5,6 @@
 mod commands;
 #[cfg(unix)]
 mod live;
+#[cfg(unix)]
+mod stored;
 mod support;
