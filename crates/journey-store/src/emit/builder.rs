@@ -12,7 +12,7 @@ use crate::{
     redact::Redaction,
     spill::Spill,
     store::EventStore,
-    writer::{Settings, Shared, Writer},
+    writer::{Settings, Shared, Upkeep, Writer},
 };
 
 /// An emitter before it starts.
@@ -115,6 +115,23 @@ impl EmitterBuilder {
     /// Defaults to 50 ms and 5 s.
     pub fn retry(mut self, first: Duration, longest: Duration) -> Self {
         (self.settings.retry_first, self.settings.retry_most) = (first, longest.max(first));
+        self
+    }
+
+    /// Sets how often the emitter looks after its store: recomputes daily statistics after new events, and drops the days
+    /// that are beyond the store's retention. Defaults to a minute and an hour, by the emitter's [`clock`](Self::clock).
+    ///
+    /// Both are done once when the emitter starts. Recomputing takes at most about a hundredth of the time: where it takes
+    /// long, it is done more seldom. What fails is counted, see [`WriterStats`](crate::WriterStats), and never holds up
+    /// events. Several emitters on one store may all do it.
+    pub fn upkeep(mut self, recompute: Duration, expire: Duration) -> Self {
+        self.settings.upkeep = Some(Upkeep { recompute, expire });
+        self
+    }
+
+    /// Leaves statistics and retention to whoever calls [`EventStore::recompute`] and [`EventStore::expire`].
+    pub fn without_upkeep(mut self) -> Self {
+        self.settings.upkeep = None;
         self
     }
 
