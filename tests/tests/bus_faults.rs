@@ -1,7 +1,7 @@
 //! Live events while a real Redis or NATS is killed, hangs or is not there: the caller never waits, and every event is
 //! published or counted.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
 
 use std::{
     collections::BTreeSet,

@@ -98,14 +98,13 @@ impl Writer {
             let now = Instant::now();
             let mut did = self.collect(&mut context, now);
             did |= self.start(now);
-            did |= self.keep_up(&mut context);
             self.spill_what_cannot_wait(now);
             self.answer_flushes(now);
             if self.is_over(now) {
                 return self.close(&mut context);
             }
-            // What was started must be polled once before anybody wakes us for it.
-            if !did {
+            // What was started must be polled once before anybody wakes us for it. Events come first.
+            if !did && !self.keep_up(&mut context) {
                 self.sleep(now);
             }
         }
