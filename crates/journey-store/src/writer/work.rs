@@ -104,7 +104,7 @@ impl Writer {
                 return self.close(&mut context);
             }
             // What was started must be polled once before anybody wakes us for it. Events come first.
-            if !did && !self.keep_up(&mut context) {
+            if !did && !self.keep_up(&mut context, now) {
                 self.sleep(now);
             }
         }
@@ -243,9 +243,9 @@ impl Writer {
     }
 
     /// Looks after the store, where that is due; whether there was something to do.
-    fn keep_up(&mut self, context: &mut Context<'_>) -> bool {
+    fn keep_up(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
         let Some(keeper) = &mut self.keeper else { return false };
-        keeper.work(&*self.store, &self.shared, (self.clock)(), context)
+        keeper.work(&*self.store, &self.shared, ((self.clock)(), now), context)
     }
 
     pub(super) fn note(&self, message: &str) {
@@ -313,7 +313,7 @@ impl Writer {
             self.account_due.filter(|_| can_put && state.rows == 0),
             self.urgent.next_instant(timeout, PATIENCE, now),
             self.background.next_instant(timeout, PATIENCE, now),
-            self.keeper.as_ref().map(|keeper| now + keeper.wait(&state, clock)),
+            self.keeper.as_ref().map(|keeper| now + keeper.wait(&state, clock, now)),
         ];
         drop(state);
         match instants.into_iter().flatten().min() {
