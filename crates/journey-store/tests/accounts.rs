@@ -207,7 +207,10 @@ fn hostile_data_is_stored_or_counted() {
     let account = proven(folder.path(), &stats);
     assert_eq!((account.emitted, account.stored, lost(&account, LossReason::Invalid)), (10, 5, 5), "{account:?}");
     let events = scan_all(&SqliteStore::open_read_only(folder.path()).unwrap());
-    assert_eq!((&events[1].data["number"], &events[2].data["text"]), (&Value::Null, &json!("caf\u{fffd} \u{fffd}\u{fffd}")));
+    assert_eq!(
+        (&events[1].data["number"], &events[2].data["text"]),
+        (&Value::Null, &json!("caf\u{fffd} \u{fffd}\u{fffd}"))
+    );
     assert!(events.iter().all(|event| serde_json::to_vec(event).unwrap().len() < 100_000));
 }
 

@@ -10,7 +10,9 @@ use std::{
 };
 
 use journey_core::{TraceIdKey, root_span_id};
-use journey_store::{Emitter, Event, EventStatus, LossReason, REDACTED, Redaction, SpanId, TraceContext, TraceId, TraceQuery};
+use journey_store::{
+    Emitter, Event, EventStatus, LossReason, REDACTED, Redaction, SpanId, TraceContext, TraceId, TraceQuery,
+};
 use serde_json::{Value, json};
 
 use self::writer_support::{Fault, FaultyStore, dropped, fixed, run};

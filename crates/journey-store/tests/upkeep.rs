@@ -13,7 +13,8 @@ use std::{
 
 use journey_store::{
     Answer, Batch, DailyStatistic, Emitter, EmitterAccount, EmitterBuilder, Event, EventFilter, EventStore, Expired,
-    MemoryStore, Page, Put, ScanFilter, StoreError, StoreErrorKind, StoreInfo, TraceId, TraceSummary, WriterStats, wait,
+    MemoryStore, Page, Put, ScanFilter, StoreError, StoreErrorKind, StoreInfo, TraceId, TraceSummary, WriterStats,
+    wait,
 };
 
 use self::writer_support::{NOW, assert_adds_up};
@@ -40,7 +41,9 @@ impl Kept {
 
     fn builder(self: &Arc<Self>) -> EmitterBuilder {
         let clock = Arc::clone(&self.clock);
-        Emitter::builder(Arc::clone(self) as _).batch(100, Duration::from_millis(1)).clock(Arc::new(move || clock.load(SeqCst)))
+        Emitter::builder(Arc::clone(self) as _)
+            .batch(100, Duration::from_millis(1))
+            .clock(Arc::new(move || clock.load(SeqCst)))
     }
 
     fn go_on(&self, nanos: i64) {
