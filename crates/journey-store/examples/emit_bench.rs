@@ -183,6 +183,10 @@ impl EventStore for Hangs {
         self.0.expire(now, keep)
     }
 
+    fn retention(&self) -> i64 {
+        self.0.retention()
+    }
+
     fn info(&self) -> Answer<StoreInfo> {
         self.0.info()
     }

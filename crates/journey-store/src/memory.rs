@@ -148,6 +148,10 @@ impl EventStore for MemoryStore {
         self.answer(|kept| Ok(kept.expire(now, keep)))
     }
 
+    fn retention(&self) -> i64 {
+        self.retention
+    }
+
     fn info(&self) -> Answer<StoreInfo> {
         self.answer(|kept| {
             let days = kept.days.keys().map(Day::to_string).collect();

@@ -179,6 +179,10 @@ impl EventStore for PostgresStore {
         self.worker.ask(self.limits.1, async move { expire::expire(&database, now, keep).await })
     }
 
+    fn retention(&self) -> i64 {
+        self.database.retention
+    }
+
     fn info(&self) -> Answer<StoreInfo> {
         let database = Arc::clone(&self.database);
         self.worker.ask(self.limits.0, async move { info::info(&database).await })

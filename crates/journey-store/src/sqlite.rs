@@ -68,7 +68,7 @@ const WAITING_QUESTIONS: usize = 1_024;
 pub struct SqliteConfig {
     /// Where the files are; made where it is missing.
     pub folder: PathBuf,
-    /// Events that are older than this are refused. Defaults to 90 days.
+    /// Events that are older than this are refused, and an emitter drops days that are. Defaults to 90 days.
     pub retention: Duration,
     /// What an answer of `put` promises. Defaults to [`Durability::Normal`].
     pub durability: Durability,
@@ -107,6 +107,8 @@ pub struct SqliteStore {
     threads: Vec<JoinHandle<()>>,
     /// Held for as long as the writer lives.
     lock: Option<File>,
+    /// Nanoseconds.
+    retention: i64,
 }
 
 impl SqliteConfig {
@@ -122,6 +124,10 @@ impl SqliteConfig {
             open_files: 32,
             max_day_bytes: None,
         }
+    }
+
+    fn retention_nanos(&self) -> i64 {
+        i64::try_from(self.retention.as_nanos()).unwrap_or(i64::MAX)
     }
 }
 
@@ -153,8 +159,7 @@ impl SqliteStore {
             }
         }
         let (commands, received) = mpsc::sync_channel(config.waiting_batches.max(1));
-        let retention = i64::try_from(config.retention.as_nanos()).unwrap_or(i64::MAX);
-        let writer = Writer::new(catalogue.clone(), retention, how, config.open_files);
+        let writer = Writer::new(catalogue.clone(), config.retention_nanos(), how, config.open_files);
         let writing = spawn("journey-store-write", move || writer.run(&received))?;
         let mut store = Self::read(catalogue, &config, Some(commands))?;
         // Readers end first, then nothing keeps the writer from closing its files as the last one.
@@ -184,7 +189,8 @@ impl SqliteStore {
     ) -> Result<Self, StoreError> {
         let (jobs, received) = mpsc::sync_channel(WAITING_QUESTIONS);
         let received = Arc::new(Mutex::new(received));
-        let mut store = Self { writer: writer.clone(), jobs: Some(jobs), threads: Vec::new(), lock: None };
+        let (threads, retention) = (Vec::new(), config.retention_nanos());
+        let mut store = Self { writer: writer.clone(), jobs: Some(jobs), threads, lock: None, retention };
         for _ in 0..config.readers.max(1) {
             let reader = Reader::new(catalogue.clone(), config.open_files, config.busy_timeout, writer.clone());
             let received = received.clone();
@@ -274,6 +280,10 @@ impl EventStore for SqliteStore {
 
     fn expire(&self, now: i64, keep: i64) -> Answer<Expired> {
         self.tell(|reply| Command::Expire { now, keep, reply })
+    }
+
+    fn retention(&self) -> i64 {
+        self.retention
     }
 
     fn info(&self) -> Answer<StoreInfo> {

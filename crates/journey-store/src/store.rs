@@ -63,6 +63,12 @@ pub trait EventStore: Send + Sync + fmt::Debug {
     /// [`MAX_EXPIRED_DAYS`]: crate::MAX_EXPIRED_DAYS
     fn expire(&self, now: i64, keep: i64) -> Answer<Expired>;
 
+    /// How long it keeps events, nanoseconds: older ones are refused, and whoever looks after it gives this to
+    /// [`expire`](Self::expire). Defaults to [`DEFAULT_RETENTION`](crate::DEFAULT_RETENTION).
+    fn retention(&self) -> i64 {
+        crate::admit::DEFAULT_RETENTION
+    }
+
     /// What kind of store it is, and how large.
     fn info(&self) -> Answer<StoreInfo>;
 }

@@ -9,6 +9,7 @@
 //! | `overflow` | when do events go to the spill file, and how do they come back? |
 //! | `said` | what has the store been told of emitters, and what not yet? |
 //! | `settings` | how much may wait, how long, how often? |
+//! | `upkeep` | when are statistics recomputed and old days dropped? |
 //! | `work` | what does the writer's thread do next? |
 //! | `close` | how does it end, in time? |
 
@@ -20,6 +21,7 @@ mod overflow;
 mod said;
 mod settings;
 mod state;
+mod upkeep;
 mod work;
 
 pub use self::{
@@ -27,7 +29,7 @@ pub use self::{
     loss::{EmitError, LossReason},
 };
 pub(crate) use self::{
-    settings::{LONGEST_GRACE, Settings},
+    settings::{LONGEST_GRACE, Settings, Upkeep},
     state::{Flushed, Reply, Shared},
     work::Writer,
 };

@@ -10,7 +10,9 @@ use std::{
 };
 
 use journey_core::{TraceIdKey, root_span_id};
-use journey_store::{Emitter, Event, EventStatus, LossReason, REDACTED, Redaction, SpanId, TraceContext, TraceId};
+use journey_store::{
+    Emitter, Event, EventStatus, LossReason, REDACTED, Redaction, SpanId, TraceContext, TraceId, TraceQuery,
+};
 use serde_json::{Value, json};
 
 use self::writer_support::{Fault, FaultyStore, dropped, fixed, run};
@@ -215,6 +217,24 @@ fn a_compensation_names_what_it_undoes() {
     saga:compensation_failed failed {"name":"call","compensates":"0000000000000abc","error":{"type":"cancelled","message":"the work was dropped before it ended"}}
     "#);
     assert!(seen.events()[1..].iter().all(|event| event.parent_span_id == Some(context.span_id())));
+}
+
+#[test]
+fn work_that_changed_nothing_says_that_it_need_not_be_undone() {
+    let seen = Seen::new();
+    let context = TraceContext::start(&seen.emitter, "order", "order_1").unwrap();
+    let charged = SpanId::new(0xabc).unwrap();
+    context.record(Event::completed("stage:look_up").compensable(false));
+    context.record(Event::completed("stage:reserve").compensable(true));
+    context.record(Event::completed("stage:pack"));
+    context.record(Event::completed("stage:charge").span_id(charged));
+    run(context.compensate(charged, "refund", || async { Ok::<_, String>(()) })).unwrap();
+    context.failed("declined");
+    let events = seen.events();
+    assert_eq!(events[1].data["compensable"], false);
+    let query = TraceQuery::of(&events);
+    let never_undone: Vec<_> = query.compensations().never_undone.iter().map(|node| node.label.clone()).collect();
+    assert_eq!(never_undone, ["reserve", "pack"]);
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(crate) fn start(
         let clock = clock.clone();
         Arc::new(move || clock.now())
     };
-    let live = Live::new(Arc::clone(&plan.routes), plan.source.clone(), plan.limits.clone(), plan.key.clone(), now);
+    let live = Live::new(Arc::clone(&plan.routes), plan.source.clone(), plan.limits.clone(), plan.key.clone(), Arc::clone(&now));
     let intake = Intake::new(plan.queue);
     let mut parts = Parts::default();
     #[cfg(feature = "store")]
@@ -59,7 +59,7 @@ pub(crate) fn start(
         let told_by_endpoint = plan.http.is_some();
         #[cfg(not(feature = "http"))]
         let told_by_endpoint = false;
-        parts.events = Some(crate::events::Events::start(events, &live, told_by_endpoint)?);
+        parts.events = Some(crate::events::Events::start(events, &live, now, told_by_endpoint)?);
     }
     let layer = JourneyLayer::new(LayerParts {
         routes: Arc::clone(&plan.routes),

@@ -1,6 +1,9 @@
 //! How are events read: what is kept first, then what comes?
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use async_nats::{
     Client, datetime,
@@ -118,11 +121,12 @@ async fn read_stream(
     let ordered = OrderedConfig { filter_subject: filter, deliver_policy, ..OrderedConfig::default() };
     let consumer = answer(stream.create_consumer(ordered)).await?;
     let is_empty = consumer.cached_info().num_pending == 0;
-    let mut messages = answer(consumer.messages()).await?;
+    let mut reading = Some(answer(consumer.messages()).await?);
     if is_empty {
-        live(sink).await?;
+        given(sink.live(), &mut health, &mut reading).await?;
     }
     loop {
+        let Some(messages) = &mut reading else { return Err(End::Away(health.broken().await)) };
         let message = tokio::select! {
             message = timeout(QUIET, messages.next()) => message,
             why = health.broken() => return Err(End::Away(why)),
@@ -140,12 +144,31 @@ async fn read_stream(
         if is_everything && position.is_some_and(|was| was.last + 1 < sequence) {
             missed(sink, "older events were trimmed away before they were read")?;
         }
-        sink.event(&message.payload).await.map_err(|Gone| End::Gone)?;
+        given(sink.event(&message.payload), &mut health, &mut reading).await?;
         *position = Some(Position { made, last: sequence });
         if pending == 0 {
-            live(sink).await?;
+            given(sink.live(), &mut health, &mut reading).await?;
         }
     }
+}
+
+/// Waits until something is given on to whoever watches, who may take long. If the connection breaks meanwhile, the reading
+/// ends at once: the client goes on asking on a connection that is gone, without a pause, as long as it is told to read.
+async fn given<R>(
+    giving: impl Future<Output = Result<(), Gone>>,
+    health: &mut Health,
+    reading: &mut Option<R>,
+) -> Result<(), End> {
+    let mut giving = pin!(giving);
+    let given = tokio::select! {
+        biased;
+        given = &mut giving => given,
+        _ = health.broken() => {
+            *reading = None;
+            giving.await
+        }
+    };
+    given.map_err(|Gone| End::Gone)
 }
 
 /// Gives what comes, from a server that keeps nothing.

@@ -84,6 +84,10 @@ impl ReportSource for Desk {
                 "spilled": stats.spilled,
                 "replayed": stats.replayed,
                 "damaged": stats.damaged,
+                "recomputed": stats.recomputed,
+                "expiredDays": stats.expired_days,
+                "upkeepFailed": stats.upkeep_failed,
+                "upkeepError": stats.upkeep_error,
                 "redacted": stats.redacted,
                 "cut": stats.cut,
                 "error": stats.error,
@@ -106,6 +110,9 @@ impl ReportSource for Desk {
             warnings.push(format!(
                 "the store does not take events, {queued} wait and {spilled} are in the spill file: {error}"
             ));
+        }
+        if let Some(error) = stats.upkeep_error {
+            warnings.push(format!("statistics or retention of the store are not kept up: {error}"));
         }
         warnings
     }

@@ -13,7 +13,7 @@ use crate::{
     redact::Redaction,
     spill::Spill,
     store::EventStore,
-    writer::{Settings, Shared, Writer},
+    writer::{Settings, Shared, Upkeep, Writer},
 };
 
 /// An emitter before it starts.
@@ -123,6 +123,23 @@ impl EmitterBuilder {
     /// emitter are on it, and secrets are not. Such as the live view of `journey-bus`. It must not wait. Defaults to none.
     pub fn also(mut self, listener: Arc<dyn Fn(&Event) + Send + Sync>) -> Self {
         self.settings.also = Some(listener);
+        self
+    }
+
+    /// Sets how often the emitter looks after its store: recomputes daily statistics after new events, and drops the days
+    /// that are beyond the store's retention. Defaults to a minute and an hour, by the emitter's [`clock`](Self::clock).
+    ///
+    /// Both are done once when the emitter starts. Recomputing takes at most about a hundredth of the time: where it takes
+    /// long, it is done more seldom. What fails is counted, see [`WriterStats`](crate::WriterStats), and never holds up
+    /// events. Several emitters on one store may all do it.
+    pub fn upkeep(mut self, recompute: Duration, expire: Duration) -> Self {
+        self.settings.upkeep = Some(Upkeep { recompute, expire });
+        self
+    }
+
+    /// Leaves statistics and retention to whoever calls [`EventStore::recompute`] and [`EventStore::expire`].
+    pub fn without_upkeep(mut self) -> Self {
+        self.settings.upkeep = None;
         self
     }
 

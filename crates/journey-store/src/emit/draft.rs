@@ -223,6 +223,21 @@ impl EventDraft {
         self.data("error", error_data(type_name::<E>(), &error.to_string()))
     }
 
+    /// Whether this work is expected to be undone when its workflow fails; it is unless told otherwise.
+    ///
+    /// Work that changed nothing, such as a look-up or a check, says `compensable(false)`. Then it is not among the work
+    /// that was done and never undone ([`TraceQuery::compensations`](crate::TraceQuery::compensations)), and
+    /// [`why`](crate::why) does not miss its compensation.
+    ///
+    /// ```
+    /// # use journey_store::Event;
+    /// let event = Event::completed("stage:price_looked_up").compensable(false);
+    /// ```
+    #[must_use]
+    pub fn compensable(self, is_undone: bool) -> Self {
+        self.data("compensable", is_undone)
+    }
+
     /// What a decision chose.
     #[must_use]
     pub fn chosen(self, what: impl Into<Value>) -> Self {

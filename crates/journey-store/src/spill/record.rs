@@ -96,21 +96,31 @@ fn complete(bytes: &[u8]) -> Option<Result<(&[u8], usize), ()>> {
     if bytes[..known] != MARK[..known] {
         return Some(Err(()));
     }
-    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    let (length, expected) = (number(4)?, number(8)?);
-    if length as usize > MAX_PAYLOAD {
+    let length = length(bytes)?;
+    if length > MAX_PAYLOAD {
         return Some(Err(()));
     }
-    let end = PREFIX + length as usize;
+    let expected = number(bytes, 8)?;
+    let end = PREFIX + length;
     let payload = bytes.get(PREFIX..end)?;
-    Some(if checksum(length, payload) == expected { Ok((payload, end)) } else { Err(()) })
+    Some(if checksum(length as u32, payload) == expected { Ok((payload, end)) } else { Err(()) })
 }
 
-/// How many bytes lie before the next mark, which may have just begun at the end.
+/// How long the payload of the record at the beginning says to be; `None` if more bytes are needed to know.
+fn length(bytes: &[u8]) -> Option<usize> {
+    number(bytes, MARK.len()).map(|length| length as usize)
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// How many bytes lie before the next mark, which may have just begun at the end. Text that reads like one is none, so that
+/// a damaged record counts once whatever its payload says.
 fn to_next_mark(bytes: &[u8]) -> usize {
     let is_mark = |at: &usize| {
         let known = (bytes.len() - at).min(MARK.len());
-        bytes[*at..*at + known] == MARK[..known]
+        bytes[*at..*at + known] == MARK[..known] && length(&bytes[*at..]).is_none_or(|length| length <= MAX_PAYLOAD)
     };
     (1..bytes.len()).find(is_mark).unwrap_or(bytes.len())
 }

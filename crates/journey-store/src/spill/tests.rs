@@ -119,14 +119,13 @@ fn whichever_byte_is_damaged_one_record_is_lost_at_most() {
     let place = Place::with(&[&[1, 2], &[3, 4]]);
     let whole = fs::read(place.path()).unwrap();
     for at in HEADER.len()..whole.len() {
-        for flip in [0x01, 0x80, 0xff] {
-            let mut bytes = whole.clone();
-            bytes[at] ^= flip;
-            fs::write(place.path(), bytes).unwrap();
-            let (seqs, damaged) = read_all(&mut place.open());
-            assert!(seqs.len() >= 3 && damaged >= 1, "byte {at} ^ {flip}: {seqs:?}, {damaged} damaged");
-            assert!(seqs.is_sorted() && seqs.iter().all(|seq| (1..=4).contains(seq)), "byte {at}: {seqs:?}");
-        }
+        let flip = [0x01, 0x80, 0xff][at % 3];
+        let mut bytes = whole.clone();
+        bytes[at] ^= flip;
+        fs::write(place.path(), bytes).unwrap();
+        let (seqs, damaged) = read_all(&mut place.open());
+        assert!(seqs.len() >= 3 && damaged >= 1, "byte {at} ^ {flip}: {seqs:?}, {damaged} damaged");
+        assert!(seqs.is_sorted() && seqs.iter().all(|seq| (1..=4).contains(seq)), "byte {at}: {seqs:?}");
     }
 }
 

@@ -35,6 +35,14 @@ pub struct WriterStats {
     pub replay_lost: u64,
     /// Records of the spill file that were damaged or cut off, of whichever process.
     pub damaged: u64,
+    /// Times that the store's daily statistics were recomputed because new events had come.
+    pub recomputed: u64,
+    /// Days that were dropped because the store's retention was over.
+    pub expired_days: u64,
+    /// Times that the store did not recompute or drop what it was asked to; it is asked again when that is due next.
+    pub upkeep_failed: u64,
+    /// Why, the last time; `None` once it does again.
+    pub upkeep_error: Option<String>,
     /// Secrets that were replaced.
     pub redacted: u64,
     /// Texts, members and nested values that were cut because the data was too large.

@@ -157,6 +157,6 @@ impl Lane {
     }
 }
 
-fn panicked() -> StoreError {
+pub(super) fn panicked() -> StoreError {
     StoreError::new(StoreErrorKind::Unusable, "the store panicked")
 }

@@ -37,6 +37,17 @@ pub(crate) struct Settings {
     pub(crate) retry_first: Duration,
     /// The most that the least delay grows to, by doubling.
     pub(crate) retry_most: Duration,
+    /// How often the store is looked after; `None` where somebody else does.
+    pub(crate) upkeep: Option<Upkeep>,
+}
+
+/// How often a store is looked after.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Upkeep {
+    /// Its statistics are recomputed, where new events have come.
+    pub(crate) recompute: Duration,
+    /// Days beyond its retention are dropped.
+    pub(crate) expire: Duration,
 }
 
 impl Default for Settings {
@@ -50,6 +61,7 @@ impl Default for Settings {
             put_timeout: Duration::from_secs(10),
             retry_first: Duration::from_millis(50),
             retry_most: Duration::from_secs(5),
+            upkeep: Some(Upkeep { recompute: Duration::from_secs(60), expire: Duration::from_secs(3_600) }),
         }
     }
 }

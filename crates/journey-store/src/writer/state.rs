@@ -15,6 +15,7 @@ use super::{
     fate::{Fate, Origin, WriterStats, told_of},
     loss::{EmitError, LossReason, Losses},
     settings::Settings,
+    upkeep::KeptUp,
 };
 use crate::{
     event::{Event, InvalidEvent},
@@ -68,6 +69,7 @@ pub(super) struct State {
     replayed: u64,
     replay_lost: u64,
     pub(super) damaged: u64,
+    pub(super) kept_up: KeptUp,
     cleaned: Cleaned,
     pub(super) error: Option<String>,
     /// Events that somebody waits for, in order.
@@ -101,6 +103,7 @@ impl Shared {
             replayed: 0,
             replay_lost: 0,
             damaged: 0,
+            kept_up: KeptUp::default(),
             cleaned: Cleaned::default(),
             error: None,
             urgent: VecDeque::new(),
@@ -263,6 +266,10 @@ impl Shared {
             replayed: state.replayed,
             replay_lost: state.replay_lost,
             damaged: state.damaged,
+            recomputed: state.kept_up.recomputed,
+            expired_days: state.kept_up.expired_days,
+            upkeep_failed: state.kept_up.failed,
+            upkeep_error: state.kept_up.error.clone(),
             redacted: state.cleaned.redacted,
             cut: state.cleaned.cut,
             error: state.error.clone(),
@@ -413,6 +420,11 @@ impl State {
             Fate::Spilled => self.spilled += 1,
             Fate::Lost(reason) => self.losses.add(reason, 1),
         }
+    }
+
+    /// Events that were put into the store so far, whosever.
+    pub(super) fn put(&self) -> u64 {
+        self.stored + self.replayed
     }
 
     /// What an account says: a newer one has more of either.

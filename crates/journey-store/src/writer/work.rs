@@ -17,6 +17,7 @@ use super::{
     said::Said,
     settings::RETRIES,
     state::{Shared, State, WakeOn},
+    upkeep::Keeper,
 };
 use crate::{
     emit::Random,
@@ -55,6 +56,7 @@ pub(crate) struct Writer {
     due_at: Option<Instant>,
     pub(super) said: Said,
     account_due: Option<Instant>,
+    keeper: Option<Keeper>,
 }
 
 impl Writer {
@@ -65,6 +67,7 @@ impl Writer {
         clock: Clock,
         random: Random,
     ) -> Self {
+        let keeper = shared.settings.upkeep.map(|upkeep| Keeper::new(upkeep, (clock)()));
         Self {
             shared,
             store,
@@ -80,6 +83,7 @@ impl Writer {
             due_at: None,
             said: Said::default(),
             account_due: None,
+            keeper,
         }
     }
 
@@ -99,8 +103,8 @@ impl Writer {
             if self.is_over(now) {
                 return self.close(&mut context);
             }
-            // What was started must be polled once before anybody wakes us for it.
-            if !did {
+            // What was started must be polled once before anybody wakes us for it. Events come first.
+            if !did && !self.keep_up(&mut context, now) {
                 self.sleep(now);
             }
         }
@@ -238,6 +242,12 @@ impl Writer {
         Some(Piece::new(Batch { events, account, now }, Origin::Queue))
     }
 
+    /// Looks after the store, where that is due; whether there was something to do.
+    fn keep_up(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
+        let Some(keeper) = &mut self.keeper else { return false };
+        keeper.work(&*self.store, &self.shared, ((self.clock)(), now), context)
+    }
+
     pub(super) fn note(&self, message: &str) {
         self.shared.lock().error = Some(message.to_owned());
     }
@@ -269,6 +279,8 @@ impl Writer {
     /// Until somebody wakes it or something is due.
     fn sleep(&mut self, now: Instant) {
         let timeout = self.shared.settings.put_timeout;
+        // The clock is other people's code: never under the lock.
+        let clock = (self.clock)();
         let mut state = self.shared.lock();
         if !state.urgent.is_empty() && self.urgent.is_free(now) && self.urgent.pieces.is_empty() {
             return;
@@ -301,6 +313,7 @@ impl Writer {
             self.account_due.filter(|_| can_put && state.rows == 0),
             self.urgent.next_instant(timeout, PATIENCE, now),
             self.background.next_instant(timeout, PATIENCE, now),
+            self.keeper.as_ref().map(|keeper| now + keeper.wait(&state, clock, now)),
         ];
         drop(state);
         match instants.into_iter().flatten().min() {

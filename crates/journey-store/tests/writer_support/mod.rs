@@ -175,6 +175,10 @@ impl EventStore for FaultyStore {
         self.kept.expire(now, keep)
     }
 
+    fn retention(&self) -> i64 {
+        self.kept.retention()
+    }
+
     fn info(&self) -> Answer<StoreInfo> {
         self.kept.info()
     }

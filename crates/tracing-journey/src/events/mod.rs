@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use journey_core::{Live, ReportSource};
+use journey_core::{Clock, Live, ReportSource};
 #[cfg(feature = "http")]
 use journey_store::EventStore;
 use journey_store::{Emitter, LossReason};
@@ -40,14 +40,18 @@ pub(crate) struct Events {
 
 impl Events {
     /// Opens the store, and puts every checkpoint into it from now on.
-    pub(crate) fn start(plan: EventsPlan, live: &Arc<Live>, told_by_endpoint: bool) -> Result<Arc<Self>, SetupError> {
+    pub(crate) fn start(
+        plan: EventsPlan,
+        live: &Arc<Live>,
+        clock: Clock,
+        told_by_endpoint: bool,
+    ) -> Result<Arc<Self>, SetupError> {
         let store = plan.place.open(&plan.options).map_err(|error| Kind::Store(plan.place.to_string(), error))?;
-        let of_live = Arc::downgrade(live);
         let mut builder = Emitter::builder(Arc::clone(&store))
             .service(live.sources().all().first().map(|own| own.service.clone()).unwrap_or_default())
             .trace_id_key(live.trace_id_key().clone())
             .redaction(plan.redaction)
-            .clock(Arc::new(move || of_live.upgrade().map_or(0, |live| live.now())));
+            .clock(clock);
         if let Some((file, bytes)) = plan.spill {
             builder = builder.spill(file, bytes);
         }

@@ -78,7 +78,7 @@ impl Looks {
     }
 
     pub(super) fn has_caught_up(&self) -> bool {
-        true
+        self.has_caught_up
     }
 
     /// Does not rest any longer.
