@@ -50,7 +50,13 @@ pub(crate) fn start(
         let clock = clock.clone();
         Arc::new(move || clock.now())
     };
-    let live = Live::new(Arc::clone(&plan.routes), plan.source.clone(), plan.limits.clone(), plan.key.clone(), Arc::clone(&now));
+    let live = Live::new(
+        Arc::clone(&plan.routes),
+        plan.source.clone(),
+        plan.limits.clone(),
+        plan.key.clone(),
+        Arc::clone(&now),
+    );
     let intake = Intake::new(plan.queue);
     let mut parts = Parts::default();
     #[cfg(feature = "store")]
