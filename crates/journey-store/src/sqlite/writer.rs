@@ -105,9 +105,13 @@ impl Writer {
         }
         let batches: Vec<Arc<Batch>> = group.iter().map(|command| command.batch.clone()).collect();
         let answers = put::put(self, &batches);
-        for (command, answer) in group.into_iter().zip(answers) {
+        drop(batches);
+        for (PutCommand { batch, reply }, answer) in group.into_iter().zip(answers) {
+            // Before the answer, so that whoever holds the batch until then is the one who drops it: what is nested very deep
+            // takes more stack to drop than this thread has.
+            drop(batch);
             // Nobody may wait any more; what is stored is stored.
-            _ = command.reply.send(answer);
+            _ = reply.send(answer);
         }
         waiting
     }
