@@ -133,6 +133,7 @@ fn a_failure_tells_why_with_its_error_and_the_decision_before_it() {
         span.in_scope(|| {});
         span.record("error", "the model answered 529");
         drop(span);
+        journey.fail("msg_2", "the model gave up");
         assert!(journey.flush_events(SOON));
     });
     let reader = reader(folder.path());
@@ -148,6 +149,10 @@ fn a_failure_tells_why_with_its_error_and_the_decision_before_it() {
     let failed = events.iter().find(|event| event.event_type == "stage:failed").unwrap();
     assert_eq!(failed.data["error"]["message"], "the model answered 529");
     assert_eq!((&failed.data["stage"], &failed.data["name"]), (&"T7".into(), &"agent_completed".into()));
+    let end = events.last().unwrap();
+    assert_eq!((end.event_type.as_str(), end.status), ("workflow:failed", EventStatus::Failed));
+    assert_eq!(end.data["error"]["message"], "the model gave up");
+    assert!(end.timestamp >= failed.timestamp, "a failed attempt is part of the journey's time");
     let answer = why(&TraceQuery::of(&events)).paragraph();
     assert!(answer.contains("the model answered 529") && answer.contains("large"), "{answer}");
     assert_accounted(folder.path(), report);

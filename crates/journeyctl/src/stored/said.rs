@@ -42,7 +42,11 @@ impl Said {
         let what = match (text("decision").filter(|_| is_decision), text("chosen")) {
             (Some(decision), Some(chosen)) => format!("{decision} {arrow} {chosen}"),
             (Some(decision), None) => decision,
-            (None, _) => text("name").or_else(|| text("stage")).unwrap_or_default(),
+            (None, _) => {
+                let named = text("name").or_else(|| text("stage"));
+                let of_workflow = event.route.as_ref().filter(|_| event.event_type.starts_with("workflow:"));
+                named.or_else(|| of_workflow.map(|route| clean(route, look))).unwrap_or_default()
+            }
         };
         let note = event.data.get("error").map(|error| error_text(error, look));
         let note = note.or_else(|| text("reasoning").filter(|_| is_decision)).unwrap_or_default();

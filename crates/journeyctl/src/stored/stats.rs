@@ -20,6 +20,7 @@ pub(crate) fn stats(view: &DailyView, one_leg: bool, look: &Look) -> Page {
     let arrow = look.pick("→", "->");
     if view.statistics.is_empty() {
         page.say(Tone::Faint, format!("No statistics of {first} {arrow} {last} (UTC)."));
+        page.say(Tone::Faint, "A service that stores events works them out when it starts and once a minute.");
         return page;
     }
     page.line().put(Tone::Strong, format!("Days {first} {arrow} {last} (UTC)")).line();

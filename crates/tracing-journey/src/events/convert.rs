@@ -109,7 +109,11 @@ impl Converter {
         };
         let route = journey.route();
         let place = self.place(route, journey.id(), journey.generation())?;
-        let (from, to) = journey.span()?;
+        // An attempt that failed may be what came last; what was reached is all that a span knows.
+        let seen = journey.counted_stages().map(|stage| stage.sighting.at);
+        let (from, to) = seen.fold(None, |span: Option<(i64, i64)>, at| {
+            Some(span.map_or((at, at), |(from, to)| (from.min(at), to.max(at))))
+        })?;
         let mut event = self.event(place, route, journey.id(), event_type, to);
         event.status = status;
         event.duration = Some(to.saturating_sub(from).max(0));
@@ -130,7 +134,7 @@ impl Converter {
         if let Some(reason) = journey.reason() {
             let key = if status == EventStatus::Failed { "error" } else { "reason" };
             let value = match status {
-                EventStatus::Failed => json!({ "type": "workflow_failed", "message": reason }),
+                EventStatus::Failed => json!({ "type": "error", "message": reason }),
                 _ => reason.into(),
             };
             event.data.insert(key.to_owned(), value);
