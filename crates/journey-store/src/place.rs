@@ -81,7 +81,8 @@ impl FromStr for StorePlace {
     type Err = InvalidPlace;
 
     fn from_str(text: &str) -> Result<Self, InvalidPlace> {
-        const EXAMPLE: &str = "try a folder such as `journey-events`, or `postgresql://user:password@host:5432/database`";
+        const EXAMPLE: &str =
+            "try a folder such as `journey-events`, or `postgresql://user:password@host:5432/database`";
         let text = text.trim();
         if text.is_empty() {
             return Err(InvalidPlace(format!("the place of the store is empty ({EXAMPLE})")));
