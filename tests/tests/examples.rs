@@ -49,7 +49,7 @@ fn every_example_starts_with_the_command_that_runs_it() {
             name
         })
         .collect();
-    assert_eq!(names.len(), 5, "each has a test below: {names:?}");
+    assert_eq!(names.len(), 6, "each has a test below: {names:?}");
 }
 
 #[test]
@@ -122,6 +122,25 @@ fn a_program_from_outside_is_traced_as_it_is() {
         2,
         "{printed}"
     );
+}
+
+#[test]
+fn the_saga_says_what_was_undone_and_the_store_tells_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("events");
+    let store = store.to_str().unwrap();
+    let arguments = ["--fail-at", "9", "--cannot-undo", "reserve_stock", "--store", store];
+    let printed = printed_by("saga", &arguments);
+    assert!(printed.contains(": 8 of 12 steps done\n  capture_payment failed: "), "{printed}");
+    assert!(printed.contains("reserve_stock could not be undone: "), "{printed}");
+    assert!(printed.contains("\nemitted 31 = stored 31 + dropped 0\n"), "{printed}");
+    let trace = printed.lines().find_map(|line| line.strip_prefix("trace ")).unwrap_or_else(|| panic!("{printed}"));
+    // What it says to ask.
+    let told = printed_by("journey", &["why", trace, "--store", store]);
+    assert!(told.starts_with("Workflow `order` failed at `capture_payment` with "), "{told}");
+    assert!(told.contains("`reserve_stock` is still in effect because undoing it failed"), "{told}");
+    let tree = printed_by("journey", &["trace", trace, "--store", store]);
+    assert!(tree.contains("STILL IN EFFECT") && tree.contains("FAILED HERE"), "{tree}");
 }
 
 #[test]

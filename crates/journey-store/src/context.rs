@@ -62,6 +62,8 @@ pub struct TraceContext {
     correlation_id: Option<Arc<str>>,
     route: Option<Arc<str>>,
     tags: Arc<BTreeMap<String, String>>,
+    /// Work below it says `data.compensable = false`.
+    without_effect: bool,
     /// When its span began, unix nanoseconds.
     since: i64,
 }
@@ -121,6 +123,7 @@ impl TraceContext {
             correlation_id: None,
             route: None,
             tags: Arc::default(),
+            without_effect: false,
             since: emitter.now(),
         }
     }
@@ -157,6 +160,36 @@ impl TraceContext {
     pub fn tagged(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.tags).insert(key.into(), value.into());
         self
+    }
+
+    /// The same place, for work that changes nothing: what is traced through it says `data.compensable = false`, so that
+    /// nobody asks why it was not undone when the workflow fails.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use journey_store::{Emitter, EventStore, MemoryStore, TraceContext, TraceQuery, wait};
+    /// # let store = Arc::new(MemoryStore::default());
+    /// # let emitter = Emitter::builder(store.clone()).start()?;
+    /// # fn run<F: Future>(future: F) -> F::Output {
+    /// #     match std::pin::pin!(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+    /// #         std::task::Poll::Ready(output) => output, std::task::Poll::Pending => unreachable!("nothing here waits"),
+    /// #     }
+    /// # }
+    /// let order = TraceContext::start(&emitter, "order", "order_18")?;
+    /// run(order.without_effect().trace("stage:look", || async { Ok::<_, String>(()) }))?;
+    /// run(order.trace("stage:keep", || async { Ok::<_, String>(()) }))?;
+    /// let paid = run(order.trace_with("stage:pay", |pay| async move { Ok::<_, String>(pay.span_id()) }))?;
+    /// run(order.compensate(paid, "refund", || async { Ok::<_, String>(()) }))?;
+    /// order.failed("no stock");
+    /// emitter.shutdown(Duration::from_secs(5));
+    /// let query = TraceQuery::new(wait(store.trace(order.trace_id(), None, 100))?.items);
+    /// let left: Vec<_> = query.compensations().never_undone.iter().map(|node| node.label.as_str()).collect();
+    /// assert_eq!(left, ["keep"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn without_effect(&self) -> Self {
+        Self { without_effect: true, ..self.clone() }
     }
 
     /// The trace.

@@ -33,7 +33,11 @@ impl Work {
         let (area, name) = work.split_once(':').unwrap_or(("stage", work));
         let of = |what: &str| format!("{area}:{what}");
         let types = Types { completed: of("completed"), failed: of("failed"), cancelled: of("cancelled") };
-        Self::begun(inside, of("started"), types, data([("name", name.to_owned())]))
+        let mut data = data([("name", name.to_owned())]);
+        if inside.without_effect {
+            data.insert("compensable".to_owned(), Value::Bool(false));
+        }
+        Self::begun(inside, of("started"), types, data)
     }
 
     /// What undoes an earlier span.

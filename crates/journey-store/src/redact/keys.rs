@@ -36,6 +36,10 @@ const WHOLE_WORD: &[&str] = &["pin", "otp", "jwt", "csrf", "xsrf"];
 /// These count as the whole key only.
 const WHOLE_KEY: &[&str] = &["auth", "pan", "pass"];
 
+/// These hold an id though their name does not end in that word: `compensates` is the span that is undone, and one span in
+/// some 20 000 has digits that satisfy Luhn's check.
+const IDS: &[&str] = &["compensates"];
+
 /// What the key of a value says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyKind {
@@ -68,7 +72,7 @@ impl KeyRules {
 
     pub(super) fn kind(&self, key: &str) -> KeyKind {
         let squeezed = squeezed(key);
-        let is_id = last_word_is_id(key);
+        let is_id = last_word_is_id(key) || IDS.contains(&squeezed.as_str());
         let innocent = if is_id { KeyKind::Id } else { KeyKind::Plain };
         if self.allowed.contains(&squeezed) {
             return innocent;
