@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let place = options.store().map_err(|error| format!("`--store`: {error}"))?;
-    let store = place.open(None)?;
+    let store = place.open(&journey_store::StoreOptions::default())?;
     let emitter = Emitter::builder(Arc::clone(&store)).service("saga").start()?;
     let (mut shop, mut order) =
         (Shop::open(PACE), Order::of_ada(format!("order-{:06x}", emitter.number() & 0xff_ffff)));

@@ -42,5 +42,8 @@ fn one_leg_is_a_table_of_days() {
 
 #[test]
 fn no_statistics_are_said_with_the_days_that_were_asked_for() {
-    assert_eq!(drawn(Some("nothing"), &LOOK), "No statistics of 2026-11-15 → 2026-11-21 (UTC).\n");
+    assert_eq!(
+        drawn(Some("nothing"), &LOOK),
+        "No statistics of 2026-11-15 → 2026-11-21 (UTC).\nA service that stores events works them out when it starts and once a minute.\n"
+    );
 }
