@@ -9,7 +9,7 @@ use std::{
 use journey_core::{
     Checkpoint, Clock, CorrelationId, FinishedSink, Journey, Limits, Live, Route, Routes, Source, TraceIdKey,
 };
-use journey_http::{Health, HttpConfig, HttpServer};
+use journey_http::{Health, HttpConfig, HttpServer, StoredEvents};
 
 /// Legs of the `message` route.
 pub const LEGS: usize = 11;
@@ -38,6 +38,11 @@ impl Service {
 
     /// Starts it with the `message` route and another clock.
     pub fn with_clock(clock: Clock) -> Self {
+        Self::with_store(clock, None)
+    }
+
+    /// Starts it with the `message` route, another clock, and a store of events.
+    pub fn with_store(clock: Clock, store: Option<StoredEvents>) -> Self {
         let own = Source {
             service: "gateway".to_owned(),
             version: "1.0.0".to_owned(),
@@ -47,7 +52,7 @@ impl Service {
         let routes = Arc::new(Routes::default());
         let live = Live::new(routes, own, Limits::default(), TraceIdKey::default(), clock);
         live.add_sink(Arc::new(Exported));
-        let config = HttpConfig { addr: SocketAddr::from(([127, 0, 0, 1], 0)), ..HttpConfig::default() };
+        let config = HttpConfig { addr: SocketAddr::from(([127, 0, 0, 1], 0)), store, ..HttpConfig::default() };
         let server = HttpServer::start(Arc::clone(&live), Arc::new(Health::new()), config)
             .unwrap_or_else(|error| panic!("the endpoint does not start: {error}"));
         Self { live, server }

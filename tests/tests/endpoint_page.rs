@@ -16,6 +16,8 @@ use std::{
 };
 
 use journey_core::{Checkpoint, CorrelationId, Outcome, StageError};
+use journey_http::StoredEvents;
+use journey_store::{Batch, EventStore, MemoryStore, fixture::Saga, wait};
 use journey_tests::{http::get, repository, service::Service, suite, wait_for};
 use serde_json::Value;
 
@@ -84,7 +86,8 @@ fn documented() -> Service {
     // It has run for a minute when the page looks at it.
     let clock = Arc::new(AtomicI64::new(NOW - 60_000_000_000));
     let read = Arc::clone(&clock);
-    let service = Service::with_clock(Arc::new(move || read.load(Ordering::Relaxed)));
+    let stored = StoredEvents::new(orders());
+    let service = Service::with_store(Arc::new(move || read.load(Ordering::Relaxed)), Some(stored));
     clock.store(NOW, Ordering::Relaxed);
     let start = NOW - 5_000_000_000;
     let mut instants = vec![start];
@@ -109,11 +112,20 @@ fn documented() -> Service {
     service
 }
 
+/// A store with one order of twelve steps, of which the ninth failed and was compensated.
+fn orders() -> Arc<MemoryStore> {
+    let store = Arc::new(MemoryStore::new());
+    let events = Saga { fails_at: Some(9), ..Saga::default() }.events();
+    wait(store.put(Arc::new(Batch { events, account: None, now: NOW }))).unwrap();
+    wait(store.recompute()).unwrap();
+    store
+}
+
 /// Runs the commands against the service and gives what they print, made readable.
 fn run(service: &Service, commands: &str) -> String {
     let commands = commands.replace(SHOWN, &service.addr().to_string());
     let output =
-        if commands.contains("/stream") { while_messages_come(service, || shell(&commands)) } else { shell(&commands) };
+        if commands.contains("/metrics/stream") { while_messages_come(service, || shell(&commands)) } else { shell(&commands) };
     assert!(output.stderr.is_empty(), "{commands}: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap().replace(&service.addr().to_string(), SHOWN);
     match serde_json::from_str::<Value>(&text) {

@@ -502,7 +502,7 @@ fn measure_shutdown() -> Result<Figures> {
 /// Sizes and starts of hello world, built with features of tracing-journey by scripts/bench.
 fn measure_start() -> Result<Figures> {
     const RUNS: usize = 21;
-    let builds = ["plain", "journey", "http", "otlp", "http-otlp", "http-otlp-fmt"];
+    let builds = ["plain", "journey", "http", "otlp", "store", "http-otlp", "http-otlp-fmt"];
     let mut programs = Vec::new();
     for build in builds {
         if let Some(path) = child::beside(&format!("journey-hello-{build}"))? {
