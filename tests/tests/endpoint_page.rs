@@ -124,8 +124,11 @@ fn orders() -> Arc<MemoryStore> {
 /// Runs the commands against the service and gives what they print, made readable.
 fn run(service: &Service, commands: &str) -> String {
     let commands = commands.replace(SHOWN, &service.addr().to_string());
-    let output =
-        if commands.contains("/metrics/stream") { while_messages_come(service, || shell(&commands)) } else { shell(&commands) };
+    let output = if commands.contains("/metrics/stream") {
+        while_messages_come(service, || shell(&commands))
+    } else {
+        shell(&commands)
+    };
     assert!(output.stderr.is_empty(), "{commands}: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap().replace(&service.addr().to_string(), SHOWN);
     match serde_json::from_str::<Value>(&text) {

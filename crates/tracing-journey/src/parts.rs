@@ -34,12 +34,15 @@ impl Parts {
     #[cfg_attr(not(any(feature = "http", feature = "otlp")), expect(unused_variables, clippy::unnecessary_wraps))]
     pub(crate) fn start(&mut self, plan: Plan, live: &Arc<Live>) -> Result<(), SetupError> {
         #[cfg(feature = "http")]
-        if let Some(mut config) = plan.http {
+        if let Some(config) = plan.http {
             #[cfg(feature = "store")]
-            if let Some(events) = &self.events {
-                let stored = journey_http::StoredEvents::new(Arc::clone(&events.store));
-                config.store = Some(stored.with_emitter(events.emitter.clone()));
-            }
+            let config = match &self.events {
+                Some(events) => {
+                    let stored = journey_http::StoredEvents::new(Arc::clone(&events.store));
+                    journey_http::HttpConfig { store: Some(stored.with_emitter(events.emitter.clone())), ..config }
+                }
+                None => config,
+            };
             self.start_http(live, config)?;
         }
         #[cfg(feature = "otlp")]
