@@ -33,7 +33,7 @@ const fn aim(
 
 const AIMS: [Aim; 20] = [
     aim("B1", "a stage span, share of otel's added time (as `build`)", "share_plain", 0.10, 0.06, ""),
-    aim("B1", "the same (as `build_filtered`, and `install` alone)", "share_filtered", 0.10, 0.06, ""),
+    aim("B1", "the same, behind a filter of tracing-subscriber (`build_filtered`)", "share_filtered", 0.10, 0.06, ""),
     aim("B5", "added per thread, two threads over one", "two_over_one", 1.5, 1.3, "x"),
     aim(
         "B6",
