@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use journey_store::{
-    EventFilter, EventStore, Page, PostgresConfig, PostgresStore, Put, ScanFilter, StoreErrorKind, TraceId,
-    conformance, wait,
+    EventFilter, EventStore, Page, PostgresConfig, PostgresStore, Put, ScanFilter, StoreErrorKind, StoreOptions,
+    StorePlace, TraceId, conformance, wait,
 };
 use journey_tests::{
     events::{batch, numbered},
@@ -30,6 +30,34 @@ fn the_postgres_store_conforms() {
     let report = conformance::run("postgres", 20_261_120, &make);
     println!("{report}");
     assert!(report.holds(), "{report}");
+}
+
+#[test]
+fn who_only_reads_makes_and_changes_nothing_and_needs_no_more_than_to_read() {
+    let Some(server) = shared() else { return };
+    let url = server.database();
+    let place: StorePlace = url.parse().unwrap();
+    let events = numbered(1, 1..11);
+    let id = events[0].trace_id;
+
+    let early = place.open_to_read().unwrap();
+    let error = wait(early.summary(id)).unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Unusable);
+    assert!(error.message.contains("no stored events in the schema `journey`"), "{error}");
+    let session = Session::open(&url);
+    let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'journey'";
+    assert_eq!(session.run(schemas)[0][0], "0", "looking made nothing");
+
+    let writer = place.open(&StoreOptions::default()).unwrap();
+    assert_eq!(wait(writer.put(batch(events))).unwrap(), vec![Put::New; 10]);
+    let reader = place.open_to_read().unwrap();
+    assert_eq!(wait(reader.trace(id, None, 100)).unwrap().items.len(), 10);
+    assert!(!wait(reader.recent(EventFilter::default(), None, 10)).unwrap().items.is_empty());
+    wait(reader.info()).unwrap();
+    wait(reader.accounts()).unwrap();
+    let refused = wait(reader.put(batch(numbered(1, 11..12)))).unwrap_err();
+    assert!(refused.message.contains("read-only"), "{refused}");
+    assert_eq!(session.run("SELECT count(*) FROM journey.events")[0][0], "10");
 }
 
 #[test]

@@ -76,11 +76,18 @@ impl StorePlace {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); and `Unusable` where there is no such folder.
+    /// As [`open`](Self::open); and `Unusable` where there is no such folder. Nothing is made or changed; a database is
+    /// connected to when the first question is asked, and answers `Unusable` where it holds no events of this version.
     pub fn open_to_read(&self) -> Result<Arc<dyn EventStore>, StoreError> {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(folder) => Ok(Arc::new(crate::SqliteStore::open_read_only(folder)?)),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => {
+                let config = crate::PostgresConfig { read_only: true, ..crate::PostgresConfig::new(url) };
+                Ok(Arc::new(crate::PostgresStore::open(&config)?))
+            }
+            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
             _ => self.open(&StoreOptions::default()),
         }
     }

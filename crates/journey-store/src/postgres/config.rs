@@ -54,6 +54,9 @@ pub struct PostgresConfig {
     pub maintenance_timeout: Duration,
     /// Certificate authorities (PEM) for `sslmode=require`, instead of those of the system.
     pub root_certificates: Option<PathBuf>,
+    /// Only to be read: nothing is made, changed or brought to another version, and a role that may do nothing else is
+    /// enough. A schema that is not there, or of an older version, is then an error. Defaults to `false`.
+    pub read_only: bool,
 }
 
 impl PostgresConfig {
@@ -69,6 +72,7 @@ impl PostgresConfig {
             statement_timeout: Duration::from_secs(10),
             maintenance_timeout: Duration::from_secs(300),
             root_certificates: None,
+            read_only: false,
         }
     }
 
@@ -112,7 +116,7 @@ impl PostgresConfig {
             // Longer than whoever waits for the answer does: a session that was left alone must not keep its locks.
             format!("idle_in_transaction_session_timeout={}", timeout * 4),
             r"default_transaction_isolation=read\ committed".to_owned(),
-            "default_transaction_read_only=off".to_owned(),
+            format!("default_transaction_read_only={}", if self.read_only { "on" } else { "off" }),
             "client_min_messages=warning".to_owned(),
             "TimeZone=UTC".to_owned(),
             // Compiling a plan over ninety partitions takes longer than any of our answers.

@@ -32,6 +32,7 @@ pub(super) struct Database {
     /// Where it is, without secrets.
     pub(super) place: String,
     schema: String,
+    read_only: bool,
 }
 
 /// A connection that is closed when it is dropped, and goes back to the pool only by [`Lease::give_back`]: what was
@@ -71,13 +72,18 @@ impl Database {
             maintenance_timeout: config.maintenance_timeout,
             place,
             schema: config.schema.clone(),
+            read_only: config.read_only,
         })
     }
 
     /// A connection to a schema of our version.
     pub(super) async fn lease(&self) -> Result<Lease, StoreError> {
         let mut lease = Lease { connection: Some(self.pool.get().await?) };
-        self.prepared.get_or_try_init(|| migrate::run(&mut lease, &self.schema, self.maintenance_timeout)).await?;
+        let prepare = async || match self.read_only {
+            true => migrate::check(&lease, &self.schema).await,
+            false => migrate::run(&mut lease, &self.schema, self.maintenance_timeout).await,
+        };
+        self.prepared.get_or_try_init(prepare).await?;
         Ok(lease)
     }
 }

@@ -48,6 +48,22 @@ pub(super) async fn run(lease: &mut Lease, schema: &str, limit: Duration) -> Res
     Ok(transaction.commit().await?)
 }
 
+/// Whether the schema is what this version of the program needs, for one who only reads.
+pub(super) async fn check(client: &Client, schema: &str) -> Result<(), StoreError> {
+    check_server(client).await?;
+    match version(client, schema).await? {
+        Some(version) if version == MIGRATIONS.len() => Ok(()),
+        Some(version) => Err(unusable(format!(
+            "the store is of version {version}, and this program reads version {} (start a service of this version \
+             once, or use an older program)",
+            MIGRATIONS.len()
+        ))),
+        None => Err(unusable(format!(
+            "there are no stored events in the schema `{schema}` (a service that stores events there makes it)"
+        ))),
+    }
+}
+
 /// The version of the schema; `None` where there is none.
 async fn version(client: &Client, schema: &str) -> Result<Option<usize>, StoreError> {
     // From the catalogue: the name alone would be looked up as things were before this waited for another process.
