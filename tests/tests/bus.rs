@@ -36,6 +36,30 @@ on_both! {
     a_connection_with_tls_checks_who_is_there
     a_watch_that_is_not_read_holds_back_nobody
     it_works_inside_a_runtime_that_ends_first
+    what_the_layer_stores_is_published_too
+}
+
+fn what_the_layer_stores_is_published_too(kind: Kind) {
+    let Some(server) = kind.started() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [
+        ("JOURNEY_STORE", folder.path().to_str().unwrap().to_owned()),
+        ("JOURNEY_LIVE", server.address("", "")),
+        ("JOURNEY_HTTP_ADDR", "off".to_owned()),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value));
+    let mut all = watcher(&server).watch_all().unwrap();
+    assert_eq!(next(&mut all), Watched::Live);
+    let (_layer, journey) = tracing_journey::builder().environment(settings).build().unwrap();
+    journey.checkpoint("T1", "msg_1").record();
+    journey.checkpoint("T2", "msg_1").record();
+    assert!(journey.flush_events(PATIENCE));
+    let published = take(&mut all, 3);
+    let kinds: Vec<&str> = published.iter().map(|event| event.event_type.as_str()).collect();
+    assert_eq!(kinds, ["workflow:started", "stage:completed", "stage:completed"]);
+    assert!(published.iter().all(|event| event.correlation_id.as_deref() == Some("msg_1") && event.seq > 0));
+    let report = journey.shutdown(PATIENCE);
+    assert_eq!((report.stored, report.unstored), (3, 0));
 }
 
 fn what_is_published_is_watched_each_event_once(kind: Kind) {
