@@ -229,8 +229,14 @@ impl Inner {
         self.live.settle();
         // Side by side: neither a store nor a collector that hangs takes the time of the other.
         let (exported, stored) = std::thread::scope(|scope| {
-            let stored = scope.spawn(|| self.parts.shut_down_events(left()));
-            (self.parts.shut_down_export(left()), stored.join().unwrap_or_default())
+            let beside = std::thread::Builder::new().name("journey-shutdown".to_owned());
+            let stored = beside.spawn_scoped(scope, || self.parts.shut_down_events(left()));
+            let exported = self.parts.shut_down_export(left());
+            let stored = match stored {
+                Ok(stored) => stored.join().unwrap_or_default(),
+                Err(_) => self.parts.shut_down_events(left()),
+            };
+            (exported, stored)
         });
         let report = self.count(exported, stored);
         self.parts.shut_down_http(left());
