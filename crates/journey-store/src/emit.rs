@@ -117,6 +117,9 @@ impl Emitter {
     /// Counts events that could not even be given to it, as lost for this reason: they have numbers, and are missing from
     /// the store with a cause.
     pub fn count_lost(&self, count: u64, reason: LossReason) {
+        if count == 0 {
+            return;
+        }
         match self.forked() {
             Some(forked) => (0..count).for_each(|_| drop(forked.refuse())),
             None => self.handle.shared.count_lost(count, reason),

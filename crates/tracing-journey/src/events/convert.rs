@@ -72,12 +72,12 @@ impl Converter {
         event.duration = (at_its_end && took > 0).then_some(took);
         let data = &mut event.data;
         let mut put = |key: &str, value: Value| data.insert(key.to_owned(), value);
-        put("stage", texts.id.to_string().into());
-        put("name", texts.name.to_string().into());
+        put("stage", texts.id.into());
+        put("name", texts.name.into());
         put("service", self.sources.get(checkpoint.source).service.clone().into());
         // Nobody undoes that a message was seen.
         put("compensable", false.into());
-        if checkpoint.idle_us > 0 && took > 0 {
+        if checkpoint.idle_us > 0 {
             put("busyMs", (f64::from(checkpoint.busy_us) / 1e3).into());
         }
         if let Some(error) = &checkpoint.error {
@@ -120,7 +120,10 @@ impl Converter {
         let legs = journey.legs(&self.routes, &self.sources);
         let segments = journey.segments(&self.routes, &self.sources);
         let declared = self.routes.get(route).segments();
-        let legs = legs.into_iter().map(|leg| (leg.name.clone(), leg.nanos(), leg.quality));
+        let legs = legs.into_iter().map(|leg| {
+            let nanos = leg.nanos();
+            (leg.name, nanos, leg.quality)
+        });
         let segments = segments
             .into_iter()
             .filter_map(|segment| Some((declared.get(segment.segment)?.name.clone(), segment.nanos, segment.quality)));
@@ -132,10 +135,9 @@ impl Converter {
             event.data.insert("missing".to_owned(), missing.into());
         }
         if let Some(reason) = journey.reason() {
-            let key = if status == EventStatus::Failed { "error" } else { "reason" };
-            let value = match status {
-                EventStatus::Failed => json!({ "type": "error", "message": reason }),
-                _ => reason.into(),
+            let (key, value) = match status {
+                EventStatus::Failed => ("error", json!({ "type": "error", "message": reason })),
+                _ => ("reason", reason.into()),
             };
             event.data.insert(key.to_owned(), value);
         }

@@ -18,9 +18,9 @@ use std::{
 };
 
 use journey_core::{Clock, Live, ReportSource};
+use journey_store::Emitter;
 #[cfg(feature = "http")]
 use journey_store::EventStore;
-use journey_store::{Emitter, LossReason};
 use serde_json::{Value, json};
 
 pub(crate) use self::{plan::EventsPlan, recorder::Recorder, said::Said};
@@ -150,12 +150,5 @@ impl ReportSource for Events {
             warnings.push(format!("the store of events does not take events: {error}"));
         }
         warnings
-    }
-}
-
-/// Counts events that could not even be described.
-fn count_lost(emitter: &Emitter, count: u64, reason: LossReason) {
-    if count > 0 {
-        emitter.count_lost(count, reason);
     }
 }

@@ -16,7 +16,7 @@ use journey_core::{CheckpointSink, FinishedSink, Journey, Live, Recorded};
 use journey_store::{Emitter, LossReason};
 use parking_lot::{Condvar, Mutex};
 
-use super::{convert::Converter, count_lost, said::Said};
+use super::{convert::Converter, said::Said};
 
 /// How many may wait: about 5 MiB, and a second of 30 000 stages.
 const ROOM: usize = 32_768;
@@ -84,7 +84,7 @@ impl Recorder {
         self.more.notify_all();
         self.drain(until);
         let left = mem::take(&mut self.queue.lock().waiting);
-        count_lost(&self.emitter, left.iter().map(Item::events).sum(), LossReason::Shutdown);
+        self.emitter.count_lost(left.iter().map(Item::events).sum(), LossReason::Shutdown);
     }
 
     fn offer(&self, count: usize, items: impl IntoIterator<Item = Item>) {
@@ -98,7 +98,7 @@ impl Recorder {
         if was_empty {
             self.more.notify_one();
         }
-        count_lost(&self.emitter, items.map(|item| item.events()).sum(), reason);
+        self.emitter.count_lost(items.map(|item| item.events()).sum(), reason);
     }
 }
 
@@ -157,12 +157,12 @@ fn work(recorder: &Weak<Recorder>, live: &Weak<Live>, converter: &Converter) -> 
         }));
         if emitted.is_err() {
             // A bug of ours. Of two events the first may have got through; the account must not say more than is true.
-            count_lost(&recorder.emitter, events, LossReason::Invalid);
+            recorder.emitter.count_lost(events, LossReason::Invalid);
         }
         if closing.is_some_and(|until| Instant::now() >= until) {
             break;
         }
     }
-    count_lost(&recorder.emitter, items.map(|item| item.events()).sum(), LossReason::Shutdown);
+    recorder.emitter.count_lost(items.map(|item| item.events()).sum(), LossReason::Shutdown);
     true
 }

@@ -14,10 +14,10 @@
 //! | `error` | `data.error` |
 //! | everything else | `data`, under its name |
 
-use std::{fmt::Debug, sync::Weak};
+use std::{fmt::Debug, str::FromStr, sync::Weak};
 
 use journey_core::{CorrelationId, Live, RouteIndex};
-use journey_store::{Event, EventDraft, EventStatus, SpanId, TraceId};
+use journey_store::{Event, EventDraft, EventStatus};
 use serde_json::{Value, json};
 use tracing_core::{Field, Level, field::Visit};
 
@@ -33,33 +33,30 @@ const MAX_TEXT: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Said {
     /// Unix nanoseconds.
-    pub(crate) at: i64,
+    at: i64,
     /// The journey around it, where there is one.
-    pub(crate) journey: Option<(RouteIndex, CorrelationId)>,
-    pub(crate) is_error: bool,
-    pub(crate) fields: SaidFields,
+    journey: Option<(RouteIndex, CorrelationId)>,
+    is_error: bool,
+    fields: SaidFields,
 }
 
 /// What its fields say.
 #[derive(Debug, Default)]
-pub(crate) struct SaidFields(Vec<(&'static str, Value)>);
+struct SaidFields(Vec<(&'static str, Value)>);
 
 impl Said {
-    /// Takes the fields of an event. User code (`Debug`, `Display`) runs inside.
-    pub(crate) fn fields(event: &tracing_core::Event<'_>) -> SaidFields {
+    /// Takes an event with its fields. User code (`Debug`, `Display`) runs inside.
+    pub(crate) fn new(event: &tracing_core::Event<'_>, at: i64, journey: Option<(RouteIndex, CorrelationId)>) -> Self {
         let mut fields = SaidFields::default();
         event.record(&mut fields);
-        fields
-    }
-
-    pub(crate) fn is_error(level: &Level) -> bool {
-        *level == Level::ERROR
+        Self { at, journey, is_error: *event.metadata().level() == Level::ERROR, fields }
     }
 
     /// The event to emit. Its journey's generation is looked up here, where nobody waits for it.
     pub(super) fn draft(self, live: &Weak<Live>, converter: &Converter) -> EventDraft {
         let Self { at, journey, is_error, fields } = self;
-        let mut draft = Event::draft(fields.text(EVENT_TYPE)).at(at);
+        let event_type = fields.text(EVENT_TYPE);
+        let mut draft = Event::draft(event_type).at(at).status(status_of(event_type, is_error));
         if let Some((route, id)) = journey {
             let generation = live.upgrade().map_or(1, |live| live.generation(route, &id));
             if let Some((trace, root)) = converter.place(route, &id, generation) {
@@ -67,7 +64,6 @@ impl Said {
             }
             draft = draft.correlation_id(id.as_str()).route(converter.route_name(route));
         }
-        draft = draft.status(status_of(&fields.text(EVENT_TYPE), is_error));
         for (name, value) in fields.0 {
             draft = put(draft, name, value);
         }
@@ -102,22 +98,10 @@ fn put(draft: EventDraft, name: &'static str, value: Value) -> EventDraft {
             Some(ms) => draft.duration(std::time::Duration::from_secs_f64(ms / 1e3)),
             None => draft.data(name, value),
         },
-        "trace_id" => match text.and_then(|text| text.parse::<TraceId>().ok()) {
-            Some(id) => draft.trace_id(id),
-            None => draft.data(name, value),
-        },
-        "parent_trace_id" => match text.and_then(|text| text.parse::<TraceId>().ok()) {
-            Some(id) => draft.parent_trace_id(id),
-            None => draft.data(name, value),
-        },
-        "span_id" => match text.and_then(|text| text.parse::<SpanId>().ok()) {
-            Some(id) => draft.span_id(id),
-            None => draft.data(name, value),
-        },
-        "parent_span_id" => match text.and_then(|text| text.parse::<SpanId>().ok()) {
-            Some(id) => draft.parent_span_id(id),
-            None => draft.data(name, value),
-        },
+        "trace_id" => put_id(draft, name, value, EventDraft::trace_id),
+        "parent_trace_id" => put_id(draft, name, value, EventDraft::parent_trace_id),
+        "span_id" => put_id(draft, name, value, EventDraft::span_id),
+        "parent_span_id" => put_id(draft, name, value, EventDraft::parent_span_id),
         "error" => match text {
             Some(text) => draft.data(name, json!({ "type": "error", "message": text })),
             None => draft.data(name, value),
@@ -132,10 +116,23 @@ fn put(draft: EventDraft, name: &'static str, value: Value) -> EventDraft {
     }
 }
 
+/// An id where the text is one; else a field of that name with another meaning.
+fn put_id<I: FromStr>(
+    draft: EventDraft,
+    name: &'static str,
+    value: Value,
+    put: impl FnOnce(EventDraft, I) -> EventDraft,
+) -> EventDraft {
+    match value.as_str().and_then(|text| text.parse().ok()) {
+        Some(id) => put(draft, id),
+        None => draft.data(name, value),
+    }
+}
+
 impl SaidFields {
-    fn text(&self, name: &str) -> String {
+    fn text(&self, name: &str) -> &str {
         let found = self.0.iter().find(|(known, _)| *known == name);
-        found.and_then(|(_, value)| value.as_str()).unwrap_or_default().to_owned()
+        found.and_then(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
     fn put(&mut self, field: &Field, value: Value) {

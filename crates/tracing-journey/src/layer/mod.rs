@@ -336,8 +336,7 @@ impl JourneyLayer {
         #[cfg(feature = "store")]
         if let (true, Some(recorder)) = (callsite.says_event, &inner.parts.recorder) {
             let journey = inner.journey_of_event(event, ctx, callsite, fields);
-            let is_error = Said::is_error(event.metadata().level());
-            recorder.said(Said { at: inner.parts.clock.unix(now), journey, is_error, fields: Said::fields(event) });
+            recorder.said(Said::new(event, inner.parts.clock.unix(now), journey));
             if !callsite.names_stage {
                 return;
             }
