@@ -178,8 +178,8 @@ impl Builder {
         self
     }
 
-    /// Stores what happens in this folder, or PostgreSQL database: every checkpoint, every end of a journey, and `tracing`
-    /// events with a field `event_type`. Default: `JOURNEY_STORE`, else nothing is stored.
+    /// Stores what happens in this folder, or PostgreSQL database: every checkpoint, every end of a journey, `tracing` events
+    /// with a field `event_type` and spans with a field `compensates`. Default: `JOURNEY_STORE`, else nothing is stored.
     ///
     /// Needs the cargo feature `store`; a database needs `postgres`. [`JourneyHandle::events`] emits further events.
     pub fn store(mut self, place: impl Into<String>) -> Self {

@@ -11,8 +11,8 @@ use tracing::{error_span, info, info_span};
 use tracing_journey::{
     Builder, JourneyHandle,
     journey_store::{
-        Event, EventStatus, EventStore, SqliteStore, TraceContext, TraceId, TraceQuery, TraceReader, daily_statistics,
-        wait, why,
+        Compensation, Event, EventStatus, EventStore, ScanFilter, SqliteStore, TraceContext, TraceId, TraceQuery,
+        TraceReader, daily_statistics, wait, why,
     },
 };
 use tracing_subscriber::prelude::*;
@@ -156,6 +156,89 @@ fn a_failure_tells_why_with_its_error_and_the_decision_before_it() {
     let answer = why(&TraceQuery::of(&events)).paragraph();
     assert!(answer.contains("the model answered 529") && answer.contains("large"), "{answer}");
     assert_accounted(folder.path(), report);
+}
+
+/// The compensations of a journey, as the store alone tells them: name, what it undoes, how it went.
+fn undone(query: &TraceQuery<'_>) -> Vec<String> {
+    let tell = |one: &Compensation<'_>| {
+        let original = one.original.map_or("nothing known", |original| &original.label);
+        let error = one.node.error.as_ref().and_then(|error| error.message.as_deref()).unwrap_or_default();
+        format!("{} {original} {} {error}", one.node.label, one.node.status.as_str())
+    };
+    query.compensations().all.iter().map(tell).collect()
+}
+
+#[test]
+fn a_span_that_compensates_tells_its_start_and_how_it_ended() {
+    #[tracing::instrument(fields(correlation_id = "msg_4", compensates = "db_stored"), err)]
+    fn delete_row(works: bool) -> Result<(), String> {
+        if works { Ok(()) } else { Err("the row is locked".to_owned()) }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let report = run(folder.path(), |journey| {
+        for name in &STAGES[..6] {
+            stage(name, "msg_4", journey.live().now());
+        }
+        assert!(delete_row(false).is_err() && delete_row(true).is_ok());
+        // The id of the span around it; what it undoes is known late, so that only its end tells of it.
+        info_span!("agent", correlation_id = "msg_4").in_scope(|| {
+            let span = info_span!("recall_agent", compensates = tracing::field::Empty);
+            span.in_scope(|| span.record("compensates", "T5"));
+        });
+        info_span!("unpublish", correlation_id = "msg_4", compensates = "event_published", error = "broker is away")
+            .in_scope(|| {});
+        let panics = || info_span!("refund", correlation_id = "msg_4", compensates = "T99").in_scope(|| panic!("no"));
+        assert!(std::panic::catch_unwind(panics).is_err());
+        // Said to be a compensation, and then not: it undoes nothing.
+        info_span!("nothing", correlation_id = "msg_4", compensates = tracing::field::Empty).in_scope(|| {});
+        // A stage may be one too.
+        let span = info_span!("plugin_sent", correlation_id = "msg_4", compensates = "platform_received");
+        span.in_scope(|| {});
+        drop(span);
+        journey.fail("msg_4", "the agent never answered");
+        assert!(journey.flush_events(SOON));
+    });
+    let reader = reader(folder.path());
+    let events = events_of(&reader, "msg_4");
+    let query = TraceQuery::of(&events);
+    let expected = [
+        "delete_row db_stored failed the row is locked",
+        "delete_row db_stored success ",
+        "recall_agent agent_notified success ",
+        "unpublish event_published failed broker is away",
+        "refund nothing known failed the work panicked",
+        "plugin_sent platform_received success ",
+    ];
+    assert_eq!(undone(&query), expected);
+    let of_type = |name: &str| types(&events).iter().filter(|kind| **kind == name).count();
+    assert_eq!((of_type("saga:compensating"), of_type("saga:compensated")), (5, 3), "{:?}", types(&events));
+    assert_eq!((of_type("saga:compensation_failed"), of_type("stage:completed")), (3, 7));
+    assert!(query.compensations().all.iter().all(|one| one.node.duration.is_some()));
+    assert!(query.compensations().all[0].made_good && !query.compensations().all[3].made_good);
+    let answer = why(&query).paragraph();
+    assert!(answer.contains("`event_published` is still in effect"), "{answer}");
+    assert_accounted(folder.path(), report);
+}
+
+#[test]
+fn a_compensation_that_hangs_is_seen_and_one_without_a_journey_is_a_trace_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut hangs = tracing::Span::none();
+    let report = run(folder.path(), |journey| {
+        stage("db_stored", "msg_5", journey.live().now());
+        hangs = info_span!("delete_row", correlation_id = "msg_5", compensates = "T4");
+        info_span!("alone", compensates = "4bf92f3577b34da6").in_scope(|| {});
+        assert!(journey.flush_events(SOON));
+    });
+    let reader = reader(folder.path());
+    let events = events_of(&reader, "msg_5");
+    assert_eq!(undone(&TraceQuery::of(&events)), ["delete_row db_stored pending "]);
+    let filter = ScanFilter { event_type: Some("saga:compensated".to_owned()), ..ScanFilter::default() };
+    let alone = wait(reader.store().scan(filter, None, 10)).unwrap().items;
+    assert_eq!(alone.len(), 1, "{alone:?}");
+    assert_eq!((&alone[0].data["compensates"], &alone[0].correlation_id), (&"4bf92f3577b34da6".into(), &None));
+    assert_accounted(folder.path(), report);
+    drop(hangs);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What was undone, what could not be undone, and what nobody undid?
 
+use std::collections::HashMap;
+
 use crate::{
     event::{EventStatus, SpanId},
     query::{
@@ -14,7 +16,8 @@ use crate::{
 pub struct Compensation<'q> {
     /// The compensation itself, with status, duration and error.
     pub node: &'q Node,
-    /// What it undoes; `None` where it names nothing, or nothing that is known.
+    /// What it undoes: the span that `data.compensates` names, or the last work of that name or stage which had begun before,
+    /// rather one that did not fail. `None` where it names nothing, or nothing that is known.
     pub original: Option<&'q Node>,
     /// A later compensation of the same work succeeded.
     pub made_good: bool,
@@ -48,9 +51,13 @@ pub(super) fn find<'q>(query: &'q TraceQuery<'_>) -> Compensations<'q> {
     let nodes = query.nodes();
     let mut undone = vec![Undone::No; nodes.len()];
     let mut all = Vec::new();
+    let mut by_name = None;
     for node in nodes.iter().filter(|node| node.kind == NodeKind::Compensation) {
-        let span = node.compensates.as_deref().and_then(|span| span.parse::<SpanId>().ok());
-        let original = span.and_then(|span| query.node(span)).filter(|original| original.index != node.index);
+        let names = node.compensates.as_deref();
+        let original = names.and_then(|names| match names.parse::<SpanId>() {
+            Ok(span) => query.node(span).filter(|original| original.index != node.index),
+            Err(_) => by_name.get_or_insert_with(|| Named::of(nodes)).last_before(names, node),
+        });
         if let Some(original) = original {
             let this = match node.status {
                 EventStatus::Success => Undone::Yes,
@@ -71,6 +78,30 @@ pub(super) fn find<'q>(query: &'q TraceQuery<'_>) -> Compensations<'q> {
         _ => Vec::new(),
     };
     Compensations { all, failed, never_undone }
+}
+
+/// Work by what it is called, in the order of time; apart from that, work that failed.
+struct Named<'q>(HashMap<&'q str, [Vec<&'q Node>; 2]>);
+
+impl<'q> Named<'q> {
+    fn of(nodes: &'q [Node]) -> Self {
+        let mut named: HashMap<&str, [Vec<&Node>; 2]> = HashMap::new();
+        for node in nodes.iter().filter(|node| node.is_work()) {
+            let has_failed = usize::from(node.status == EventStatus::Failed);
+            named.entry(&node.label).or_default()[has_failed].push(node);
+            if let Some(stage) = node.stage.as_deref().filter(|stage| *stage != node.label) {
+                named.entry(stage).or_default()[has_failed].push(node);
+            }
+        }
+        Self(named)
+    }
+
+    fn last_before(&self, name: &str, compensation: &Node) -> Option<&'q Node> {
+        self.0.get(name)?.iter().find_map(|called| {
+            let before = called.partition_point(|node| node.index < compensation.index);
+            called[..before].last().copied()
+        })
+    }
 }
 
 fn never_undone<'q>(query: &'q TraceQuery<'_>, undone: &[Undone], undoing_began: i64) -> Vec<&'q Node> {

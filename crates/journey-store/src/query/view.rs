@@ -147,7 +147,7 @@ pub struct CompensationView {
     /// What it undoes; absent where it names nothing that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<StepRef>,
-    /// The span that it names, as given.
+    /// The span or the work that it names, as given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<String>,
     /// It failed, and another compensation of the same work succeeded.

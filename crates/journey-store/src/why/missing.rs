@@ -1,7 +1,7 @@
 //! What is not known of a trace, or does not fit? One sentence each, so that nobody takes a gap for a fact.
 
 use crate::{
-    event::EventStatus,
+    event::{EventStatus, SpanId},
     query::{
         Node, NodeKind, TraceQuery, status_of,
         text::{counted, list, long, millis, named},
@@ -69,7 +69,10 @@ fn compensations(query: &TraceQuery<'_>, said: &mut Vec<String>) {
         .iter()
         .filter(|one| one.original.is_none())
         .map(|one| match &one.node.compensates {
-            Some(span) => format!("{} (span {})", named(&one.node.label), named(span)),
+            Some(span) if span.parse::<SpanId>().is_ok() => {
+                format!("{} (span {})", named(&one.node.label), named(span))
+            }
+            Some(name) => format!("{} (of {})", named(&one.node.label), named(name)),
             None => named(&one.node.label),
         })
         .collect();

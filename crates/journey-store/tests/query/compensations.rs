@@ -38,6 +38,28 @@ fn each_compensation_knows_what_it_undoes_how_long_it_took_and_how_it_went() {
 }
 
 #[test]
+fn work_can_be_undone_by_its_name_the_last_that_did_not_fail() {
+    let undoes = |script: Script, at: i64, number: u64, name: &str| {
+        let data = json!({"name": format!("undo {name}"), "compensates": name});
+        script.say(at, number, WORKFLOW, "saga:compensated", EventStatus::Success, data)
+    };
+    let script = workflow()
+        .done(1, 2, 2, WORKFLOW, "stock")
+        .done(3, 4, 3, WORKFLOW, "stock")
+        .broke(5, 6, 4, WORKFLOW, "stock", "Busy")
+        .say(7, 5, WORKFLOW, "stage:completed", EventStatus::Success, json!({"name": "db_stored", "stage": "T4"}))
+        .broke(8, 9, 6, WORKFLOW, "pay", "Declined");
+    let script = undoes(undoes(undoes(undoes(script, 10, 12, "stock"), 11, 13, "T4"), 12, 14, "pay"), 13, 15, "later");
+    // Neither what began after it, nor itself, nor another compensation.
+    let script = undoes(script, 14, 16, "undo stock").done(15, 16, 7, WORKFLOW, "later").ends_badly(20, "Declined");
+    let query = script.query();
+    let seen: Vec<_> =
+        query.compensations().all.iter().map(|one| one.original.map(|original| original.span_id)).collect();
+    assert_eq!(seen, [Some(span(3)), Some(span(5)), Some(span(6)), None, None]);
+    assert_eq!(labels(query.compensations().never_undone), ["stock"], "the first of the three");
+}
+
+#[test]
 fn a_failed_compensation_can_be_made_good() {
     let script = failed_order()
         .not_undone(10, 11, 13, 3, "return credit")
@@ -120,7 +142,7 @@ fn compensations_of_nothing_known_are_said_aloud() {
     assert!(script.query().compensations().all.iter().all(|one| one.original.is_none()));
     let said = journey_store::why(&script.query()).missing;
     let expected = "What these compensations undo is not recorded: `undo ghost` (span `0000000000000063`), `undo text` \
-                    (span `x\\u{1b}`), `undo nothing` and `undo itself` (span `0000000000000018`).";
+                    (of `x\\u{1b}`), `undo nothing` and `undo itself` (span `0000000000000018`).";
     assert_eq!(said, [expected]);
 }
 

@@ -4,13 +4,13 @@
 //! from the trace, the span of an attempt from trace, stage and instant. So a store that several processes write to has one
 //! trace for one message, and what is put again is the same event again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use journey_core::{
     Checkpoint, ClockKind, CorrelationId, InstantRule, Journey, LegQuality, Live, Outcome, Recorded, RouteIndex,
     Routes, SourceIndex, Sources, SpanIdSeed, Status, TraceIdKey, root_span_id,
 };
-use journey_store::{Event, EventStatus, SpanId, TraceId};
+use journey_store::{Event, EventDraft, EventStatus, SpanId, TraceId};
 use serde_json::{Map, Value, json};
 
 /// A trace and its root span.
@@ -148,6 +148,21 @@ impl Converter {
     pub(super) fn place(&self, route: RouteIndex, id: &CorrelationId, generation: u32) -> Option<Place> {
         let trace = self.key.trace_id(self.routes.get(route).name(), id.as_str(), generation);
         Some((TraceId::new(trace)?, SpanId::new(root_span_id(trace))?))
+    }
+
+    /// A draft as one of a journey, below its root; its generation is the one that is there now.
+    pub(super) fn placed(
+        &self,
+        mut draft: EventDraft,
+        live: &Weak<Live>,
+        (route, id): &(RouteIndex, CorrelationId),
+    ) -> (EventDraft, Option<Place>) {
+        let generation = live.upgrade().map_or(1, |live| live.generation(*route, id));
+        let place = self.place(*route, id, generation);
+        if let Some((trace, root)) = place {
+            draft = draft.trace_id(trace).parent_span_id(root);
+        }
+        (draft.correlation_id(id.as_str()).route(self.route_name(*route)), place)
     }
 
     pub(super) fn route_name(&self, route: RouteIndex) -> &str {

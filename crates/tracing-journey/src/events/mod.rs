@@ -6,11 +6,13 @@
 //! | `recorder` | how do checkpoints become events without the tracker waiting for it? |
 //! | `convert` | how does a checkpoint, or the end of a journey, read as an event? |
 //! | `said` | how does a `tracing` event with `event_type` read as one? |
+//! | `undone` | how does a span with `compensates` read as two? |
 
 mod convert;
 mod plan;
 mod recorder;
 mod said;
+mod undone;
 
 use std::{
     sync::Arc,
@@ -23,7 +25,12 @@ use journey_store::Emitter;
 use journey_store::EventStore;
 use serde_json::{Value, json};
 
-pub(crate) use self::{plan::EventsPlan, recorder::Recorder, said::Said};
+pub(crate) use self::{
+    plan::EventsPlan,
+    recorder::Recorder,
+    said::Said,
+    undone::{Undone, UndoneEnd},
+};
 use crate::error::{Kind, SetupError};
 
 /// The store with everything that leads into it.

@@ -16,7 +16,7 @@ use journey_core::{CheckpointSink, FinishedSink, Journey, Live, Recorded};
 use journey_store::{Emitter, LossReason};
 use parking_lot::{Condvar, Mutex};
 
-use super::{convert::Converter, said::Said};
+use super::{convert::Converter, said::Said, undone::Undone};
 
 /// How many may wait: about 5 MiB, and a second of 30 000 stages.
 const ROOM: usize = 32_768;
@@ -44,6 +44,7 @@ enum Item {
     Checkpoint(Recorded),
     End(Box<Journey>),
     Said(Box<Said>),
+    Undone(Box<Undone>),
 }
 
 impl Recorder {
@@ -60,6 +61,11 @@ impl Recorder {
     /// An event that the application said. Never waits for the store.
     pub(crate) fn said(&self, said: Said) {
         self.offer(1, [Item::Said(Box::new(said))]);
+    }
+
+    /// A compensation that began or ended. Never waits for the store.
+    pub(crate) fn undone(&self, undone: Undone) {
+        self.offer(1, [Item::Undone(Box::new(undone))]);
     }
 
     /// How many wait to become events.
@@ -107,7 +113,7 @@ impl Item {
     fn events(&self) -> u64 {
         match self {
             Self::Checkpoint(recorded) => Converter::events_of(recorded),
-            Self::End(_) | Self::Said(_) => 1,
+            Self::End(_) | Self::Said(_) | Self::Undone(_) => 1,
         }
     }
 }
@@ -154,6 +160,7 @@ fn work(recorder: &Weak<Recorder>, live: &Weak<Live>, converter: &Converter) -> 
             }
             Item::End(journey) => converter.end(&journey).into_iter().for_each(|event| recorder.emitter.record(event)),
             Item::Said(said) => recorder.emitter.record(said.draft(live, converter)),
+            Item::Undone(undone) => recorder.emitter.record(undone.draft(live, converter)),
         }));
         if emitted.is_err() {
             // A bug of ours. Of two events the first may have got through; the account must not say more than is true.

@@ -57,12 +57,8 @@ impl Said {
         let Self { at, journey, is_error, fields } = self;
         let event_type = fields.text(EVENT_TYPE);
         let mut draft = Event::draft(event_type).at(at).status(status_of(event_type, is_error));
-        if let Some((route, id)) = journey {
-            let generation = live.upgrade().map_or(1, |live| live.generation(route, &id));
-            if let Some((trace, root)) = converter.place(route, &id, generation) {
-                draft = draft.trace_id(trace).parent_span_id(root);
-            }
-            draft = draft.correlation_id(id.as_str()).route(converter.route_name(route));
+        if let Some(journey) = &journey {
+            (draft, _) = converter.placed(draft, live, journey);
         }
         for (name, value) in fields.0 {
             draft = put(draft, name, value);

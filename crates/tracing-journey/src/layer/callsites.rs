@@ -55,6 +55,8 @@ pub(crate) struct Callsite {
     /// It is an event that goes to the store.
     #[cfg_attr(not(feature = "store"), expect(dead_code, reason = "there is no store for it to go to"))]
     pub(crate) says_event: bool,
+    /// It is a span that may undo what was done before.
+    pub(crate) undoes: bool,
     /// It is a call that is summed into the stage around it.
     pub(crate) within: Option<WithinKind>,
     /// The operation such a call is counted as: `db query`, the kind and the span's name.
@@ -69,7 +71,7 @@ pub(crate) struct Rules {
     routes: Arc<Routes>,
     /// Calls inside stages are collected.
     within: bool,
-    /// Events with `event_type` go to a store.
+    /// Events with `event_type`, and spans with `compensates`, go to a store.
     said: bool,
     /// A route takes each root span as a journey, so every span may matter as a root.
     root_span: bool,
@@ -197,20 +199,30 @@ impl Rules {
             && (has("journey.stage")
                 || !self.routes.stages_named(metadata.name()).is_empty()
                 || self.routes.iter().any(|(_, route)| carries_id(route.correlation()))
-                || (self.within && within_kind(metadata).is_some()))
+                || (self.within && within_kind(metadata).is_some())
+                || self.undoes(metadata))
     }
 
     fn says_event(&self, metadata: &Metadata<'_>) -> bool {
         self.said && metadata.is_event() && metadata.fields().field("event_type").is_some()
     }
 
+    fn undoes(&self, metadata: &Metadata<'_>) -> bool {
+        self.said && metadata.is_span() && metadata.fields().field("compensates").is_some()
+    }
+
     fn callsite(&self, metadata: &'static Metadata<'static>) -> Callsite {
         let names_stage = metadata.fields().field("journey.stage").is_some();
-        let says_event = self.says_event(metadata);
+        let (says_event, undoes) = (self.says_event(metadata), self.undoes(metadata));
         let stages = if metadata.is_span() { self.routes.stages_named(metadata.name()) } else { &[] };
         let within = if self.within && metadata.is_span() { within_kind(metadata) } else { None };
-        let is_stage = names_stage || !stages.is_empty() || metadata.is_event();
-        let role = |name: &str| if is_stage { Role::of(name) } else { Role::None };
+        let is_heard = names_stage || !stages.is_empty() || metadata.is_event() || undoes;
+        let role = |name: &str| match Role::of(name) {
+            #[cfg(feature = "store")]
+            Role::Compensates if !undoes => Role::None,
+            role if is_heard => role,
+            _ => Role::None,
+        };
         let mut roles: Box<[Role]> = metadata.fields().iter().map(|field| role(field.name())).collect();
         let mut id_routes = Vec::new();
         for (RouteIndex(route), declared) in self.routes.iter() {
@@ -228,8 +240,19 @@ impl Rules {
         let operation = within.map(|kind| format!("{} {}", kind.as_str(), metadata.name()).into());
         let (id_routes, stages) = (id_routes.into(), stages.into());
         let (number, plain) = (0, State::EMPTY);
-        let mut callsite =
-            Callsite { number, metadata, roles, id_routes, stages, names_stage, says_event, within, operation, plain };
+        let mut callsite = Callsite {
+            number,
+            metadata,
+            roles,
+            id_routes,
+            stages,
+            names_stage,
+            says_event,
+            undoes,
+            within,
+            operation,
+            plain,
+        };
         callsite.plain = State::of(&callsite, Named::default(), At::Absent);
         callsite
     }

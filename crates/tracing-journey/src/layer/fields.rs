@@ -8,6 +8,8 @@ use journey_core::{
 };
 use tracing_core::{Field, field::Visit};
 
+#[cfg(feature = "store")]
+use super::undoing::Undoes;
 use super::{
     callsites::Callsite,
     text::{Content, TakenId, Text, Value},
@@ -42,6 +44,9 @@ pub(crate) enum Role {
     StatusCode,
     /// `otel.status_description`.
     StatusDescription,
+    /// `compensates`.
+    #[cfg(feature = "store")]
+    Compensates,
 }
 
 /// Everything that a span's or event's fields said.
@@ -66,6 +71,9 @@ pub(crate) struct Rare {
     pub(crate) failure: Option<Failure>,
     /// The id that came with the task, where the span has none of its own.
     pub(crate) carried: Option<CorrelationId>,
+    /// What it undoes, where it is a compensation.
+    #[cfg(feature = "store")]
+    pub(crate) undoes: Option<Undoes>,
     /// Calls that ended inside.
     #[expect(clippy::box_collection, reason = "it moves into a checkpoint, which keeps it small, as it is")]
     pub(crate) within: Option<Box<Vec<Within>>>,
@@ -90,7 +98,7 @@ pub(crate) struct Named {
 }
 
 /// What was said about a failure.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Failure {
     pub(crate) failed: bool,
     kind: Option<String>,
@@ -125,6 +133,8 @@ impl Role {
             "error.type" => Self::ErrorType,
             "otel.status_code" => Self::StatusCode,
             "otel.status_description" => Self::StatusDescription,
+            #[cfg(feature = "store")]
+            "compensates" => Self::Compensates,
             _ => Self::None,
         }
     }
@@ -140,6 +150,12 @@ impl Fields {
     /// What is said about a failure, to be kept elsewhere.
     pub(crate) fn take_failure(&mut self) -> Option<Failure> {
         self.rare.as_mut()?.failure.take()
+    }
+
+    /// What is said to be undone, to be kept elsewhere.
+    #[cfg(feature = "store")]
+    pub(crate) fn take_undoes(&mut self) -> Option<Undoes> {
+        self.rare.as_mut()?.undoes.take()
     }
 }
 
@@ -276,6 +292,13 @@ impl<'a> Visitor<'a> {
                 let text = Text::<ERROR_TEXT>::of(&value);
                 if !text.is_nothing() {
                     self.failure().description = Some(text.bare().to_owned());
+                }
+            }
+            #[cfg(feature = "store")]
+            Role::Compensates => {
+                let text = Text::<NAME_TEXT>::of(&value);
+                if !text.is_nothing() {
+                    self.fields.rare.get_or_insert_default().undoes = Some(Undoes::new(text.bare()));
                 }
             }
         }

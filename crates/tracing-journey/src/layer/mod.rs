@@ -10,6 +10,7 @@
 //! | `state` | how is that packed into one word? |
 //! | `resolve` | which journey does a span belong to? |
 //! | `within` | how long did a stage wait for databases and other services? |
+//! | `undoing` | what does a span undo, and did it succeed? |
 //! | `otel` | what does OpenTelemetry call this span? |
 //! | `filter` | which callsites should exist for our sake? |
 //! | `watched` | what did the Layer notice about itself? |
@@ -26,6 +27,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod text;
+#[cfg(feature = "store")]
+mod undoing;
 mod watched;
 mod within;
 
@@ -97,7 +100,7 @@ pub(crate) struct LayerParts {
     pub(crate) level: LevelFilter,
     /// Calls inside stages are collected.
     pub(crate) within: bool,
-    /// Where events with `event_type` go.
+    /// Where events with `event_type`, and spans with `compensates`, go.
     #[cfg(feature = "store")]
     pub(crate) recorder: Option<Arc<crate::events::Recorder>>,
 }
@@ -179,12 +182,13 @@ impl JourneyLayer {
     }
 
     // The paths of stages are out of line, so that the hooks stay small for everybody else's spans.
+    /// Follows a span of interest; whether it may be a compensation.
     #[inline(never)]
-    fn open(&self, attrs: &span::Attributes<'_>, id: &span::Id) {
+    fn open(&self, attrs: &span::Attributes<'_>, id: &span::Id) -> bool {
         let inner = &*self.0;
-        let Some(callsite) = inner.callsites.find(attrs.metadata()) else { return };
+        let Some(callsite) = inner.callsites.find(attrs.metadata()) else { return false };
         let opened = inner.parts.clock.read();
-        let Some(_hushed) = Hushed::unless_hushed() else { return };
+        let Some(_hushed) = Hushed::unless_hushed() else { return false };
         let mut visitor = Visitor::new(callsite);
         attrs.record(&mut visitor);
         let fields = visitor.finish(&inner.parts.routes, Named::default());
@@ -193,11 +197,13 @@ impl JourneyLayer {
             false => State::of(callsite, fields.named, fields.at),
         };
         if !inner.spans.open(id.into_u64(), Opening { callsite, opened, state, fields }) {
-            return inner.not_followed(state);
+            inner.not_followed(state);
+            return false;
         }
         if let Some(carrier) = inner.carrier {
             inner.carry(id, state, carrier);
         }
+        callsite.undoes
     }
 
     /// What a hook does with a span of interest that is not in its home slot.
@@ -217,6 +223,11 @@ impl JourneyLayer {
         let mut visitor = Visitor::new(callsite);
         values.record(&mut visitor);
         let newer = visitor.finish(&inner.parts.routes, slot.state().named());
+        #[cfg(feature = "store")]
+        if let Some(undoes) = newer.take_undoes() {
+            // The first one stands: its start may have been told.
+            slot.change(id.into_u64(), |cold| _ = cold.undoes.get_or_insert(undoes));
+        }
         slot.record(id.into_u64(), callsite, newer);
     }
 
@@ -280,6 +291,8 @@ impl JourneyLayer {
             StageOf::Known(stage) => slot.id_for(span, stage.route, &inner.callsites),
             StageOf::None | StageOf::Unknown => None,
         };
+        #[cfg(feature = "store")]
+        inner.compensation_ends(slot, id, ctx);
         let cold = slot.take_cold(span).map(|cold| *cold).unwrap_or_default();
         inner.spans.close(span, slot);
         if let Some(kind) = state.call() {
@@ -395,15 +408,24 @@ impl Inner {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let id_of = |route| {
+        self.first_journey(fields.named.route, |route| {
             let own = fields.id_for(callsite, route);
             let carried = || self.carrier.and_then(|carrier| carrier());
-            let id = own.unwrap_or_else(|| self.around_event(ctx.event_span(event), route, carried()).ok());
-            id.map(|id| (route, id))
-        };
-        match fields.named.route {
-            Some(route) => id_of(route?),
-            None => self.parts.routes.iter().find_map(|(route, _)| id_of(route)),
+            own.unwrap_or_else(|| self.around_event(ctx.event_span(event), route, carried()).ok())
+        })
+    }
+
+    /// The journey of the route that was named, else of the first one for which there is an id.
+    #[cfg(feature = "store")]
+    fn first_journey(
+        &self,
+        named: Option<Option<RouteIndex>>,
+        id_of: impl Fn(RouteIndex) -> Option<CorrelationId>,
+    ) -> Option<(RouteIndex, CorrelationId)> {
+        let of = |route| id_of(route).map(|id| (route, id));
+        match named {
+            Some(route) => of(route?),
+            None => self.parts.routes.iter().find_map(|(route, _)| of(route)),
         }
     }
 
@@ -456,7 +478,11 @@ impl Inner {
             }
         };
         let Some(slot) = self.spans.find(id.into_u64()) else { return };
-        if slot.state().is_stage() {
+        #[cfg(feature = "store")]
+        let is_compensation = slot.is_compensation(id.into_u64());
+        #[cfg(not(feature = "store"))]
+        let is_compensation = false;
+        if slot.state().is_stage() || is_compensation {
             slot.add_failure(id.into_u64(), failure);
         }
     }
@@ -486,9 +512,11 @@ where
     }
 
     #[inline]
-    fn on_new_span(&self, attrs: &span::Attributes<'_>, id: &span::Id, _: Context<'_, S>) {
-        if !self.0.foreign.has(attrs.metadata()) {
-            self.open(attrs, id);
+    #[cfg_attr(not(feature = "store"), expect(unused_variables, reason = "compensations are for the store"))]
+    fn on_new_span(&self, attrs: &span::Attributes<'_>, id: &span::Id, ctx: Context<'_, S>) {
+        if !self.0.foreign.has(attrs.metadata()) && self.open(attrs, id) {
+            #[cfg(feature = "store")]
+            self.0.compensation_begins(id, &ctx);
         }
     }
 

@@ -202,6 +202,13 @@ impl Slot {
         });
     }
 
+    /// Whether it is a compensation.
+    #[cfg(feature = "store")]
+    pub(crate) fn is_compensation(&self, span: u64) -> bool {
+        let undoes = |rare: &Rare| rare.undoes.is_some();
+        self.state().is_cold() && self.locked(span).is_some_and(|(cold, _)| cold.as_deref().is_some_and(undoes))
+    }
+
     /// Adds what was recorded later; the newer value stands.
     pub(crate) fn record(&self, span: u64, callsite: &Callsite, newer: &mut Fields) {
         let first = callsite.id_routes.first().copied().unwrap_or_default();
