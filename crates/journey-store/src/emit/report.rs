@@ -72,7 +72,7 @@ fn metrics(stats: &WriterStats) -> Vec<MetricFamily> {
             one(stats.replay_lost),
         ),
         MetricFamily::counter(
-            "journey_events_expired_days",
+            "journey_events_expirations",
             "Days of events that were dropped because the retention was over.",
             one(stats.expired_days),
         ),
@@ -153,7 +153,7 @@ mod tests {
         let expected = [
             ("journey_events_dropped{journey_drop_reason=queue_full}", 30),
             ("journey_events_emitted{}", 100),
-            ("journey_events_expired_days{}", 3),
+            ("journey_events_expirations{}", 3),
             ("journey_events_replay_lost{}", 5),
             ("journey_events_replayed{}", 7),
             ("journey_events_stored{}", 40),
