@@ -2,18 +2,29 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::{path::Path, process::Command, sync::OnceLock};
+use std::{
+    path::Path,
+    process::Command,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use journey_core::{Window, view::StatsView};
+use journey_http::StoredEvents;
+use journey_store::{Emitter, Event, MemoryStore};
 use journey_tests::{
     http::{Answer, try_get},
     process::run_with_input,
     prometheus::{Prometheus, Sample, Scrape, promtool_check},
-    service::{LEGS, Service, exact_quantile, leg_names},
+    service::{LEGS, Service, exact_quantile, leg_names, now},
     suite, wait_for,
 };
 
 const JOURNEYS: usize = 4_000;
+/// Events beside the journeys.
+const EVENTS: u64 = 40;
+/// Of those, the ones that no store takes.
+const LOST: u64 = 2;
 const QUANTILES: [f64; 3] = [0.5, 0.95, 0.99];
 
 /// The error our histograms allow themselves, 0.54 %, and what the two definitions of a rank differ by in 4 000 values.
@@ -29,11 +40,25 @@ struct Recorded {
 fn recorded() -> &'static Recorded {
     static RECORDED: OnceLock<Recorded> = OnceLock::new();
     RECORDED.get_or_init(|| {
-        let service = Service::start();
+        let service = Service::with_store(Arc::new(now), Some(emitted_events()));
         let journeys = service.record_journeys(JOURNEYS);
         let legs = (0..LEGS).map(|leg| journeys.iter().map(|journey| journey[leg]).collect()).collect();
         Recorded { service, legs }
     })
+}
+
+/// A store with an emitter, of whose events two are lost.
+fn emitted_events() -> StoredEvents {
+    let store = Arc::new(MemoryStore::new());
+    let emitter = Emitter::builder(Arc::clone(&store) as _).without_upkeep().start().unwrap();
+    for _ in 0..EVENTS - LOST {
+        emitter.record(Event::completed("stage:process"));
+    }
+    for _ in 0..LOST {
+        emitter.record(Event::completed("process").event_type("no type at all"));
+    }
+    assert!(emitter.flush(Duration::from_secs(20)).wait());
+    StoredEvents::new(store).with_emitter(emitter)
 }
 
 #[test]
@@ -124,6 +149,11 @@ fn counters_add_up_and_exemplars_point_to_exported_journeys() {
     assert_eq!(prometheus.value("sum(journey_checkpoints_total)"), Some(12.0 * journeys));
     assert_eq!(prometheus.value("sum(journey_active)"), Some(0.0));
     assert_eq!(prometheus.value("sum(journey_drops_total)"), Some(0.0));
+    assert_eq!(prometheus.value("journey_events_emitted_total"), Some(EVENTS as f64));
+    assert_eq!(prometheus.value("journey_events_stored_total"), Some((EVENTS - LOST) as f64));
+    assert_eq!(prometheus.value("journey_events_dropped_total{journey_drop_reason='invalid'}"), Some(LOST as f64));
+    assert_eq!(prometheus.value("sum(journey_events_dropped_total)"), Some(LOST as f64));
+    assert_eq!(prometheus.value("sum(journey_events_waiting)"), Some(0.0));
 
     let exemplars = prometheus.exemplars("journey_segment_duration_seconds_bucket");
     assert!(!exemplars.is_empty(), "no exemplar arrived");
@@ -181,6 +211,7 @@ fn the_reference_parser_takes_the_open_metrics_text() {
     assert!(satisfied, "{said}");
     assert!(said.contains("journey_leg_duration_seconds histogram seconds"), "{said}");
     assert!(said.contains("journey_completions counter"), "{said}");
+    assert!(said.contains("journey_events_dropped counter"), "{said}");
     let (satisfied, said) = parse_open_metrics(&parser, "# TYPE wrong counter\nwrong 1\n# EOF\n");
     assert!(!satisfied && said.contains("wrong"), "{said}");
 }
@@ -234,7 +265,7 @@ fn the_page_names_every_metric_with_its_labels() {
         assert!(page.contains(&format!("\n| `{name}` | {kind} |")), "`{name}` ({kind}) is not on the page");
         metrics += 1;
     }
-    assert!(metrics >= 16, "{text}");
+    assert!(metrics >= 24, "{text}");
     for line in page.lines().filter(|line| line.starts_with("| `journey_")) {
         let cells: Vec<_> = line.split('|').collect();
         let name = cells[1].trim().trim_matches('`');

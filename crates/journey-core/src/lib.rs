@@ -54,7 +54,7 @@ pub use self::{
     id::{CorrelationId, ID_WORDS, IdWords, InvalidId, MAX_ID_BYTES},
     journey::{CountedStage, Journey, LegQuality, LegValue, SegmentValue, Sighting, StageState, Status},
     live::{CheckpointSink, Clock, FinishedSink, Live, OpenStage, OpenStages, ReportSource},
-    metrics::{Exemplar, MetricsSnapshot, Series},
+    metrics::{Exemplar, MetricFamily, MetricKind, MetricLabels, MetricsSnapshot, Series},
     platform::{PlatformTime, PlatformTimeError},
     route::{
         Correlation, InstantRule, Leg, LegKind, Presence, Route, RouteBuilder, RouteError, Segment, Stage,

@@ -12,7 +12,7 @@ use crate::{
     feed::Feed,
     id::CorrelationId,
     journey::{Journey, Status},
-    metrics::MetricsSnapshot,
+    metrics::{MetricFamily, MetricsSnapshot},
     routes::{RouteIndex, Routes, StageRef},
     time::{millis, rfc3339},
     trace_id::TraceIdKey,
@@ -66,6 +66,12 @@ pub trait ReportSource: Send + Sync {
 
     /// Sentences about what is wrong, each with what to do.
     fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Figures that deserve metrics of their own, because people watch them. Every number of the report is a metric anyway,
+    /// one of many under a common name. Of a name that is given twice, the first is shown.
+    fn metrics(&self) -> Vec<MetricFamily> {
         Vec::new()
     }
 }
@@ -287,6 +293,12 @@ impl Live {
     /// Everything that is exported as metrics.
     pub fn metrics(&self) -> MetricsSnapshot {
         self.tracker.lock().metrics(self.now())
+    }
+
+    /// Metrics that parts add to those of the tracker, in the order of the parts' names.
+    pub fn part_metrics(&self) -> Vec<MetricFamily> {
+        let parts = self.parts.read().clone();
+        parts.values().flat_map(|part| part.metrics()).collect()
     }
 
     /// What the process knows about its own observing.

@@ -31,6 +31,52 @@ pub struct MetricsSnapshot {
     pub overflowed: u64,
 }
 
+/// Figures under one name that a part of the process adds to the page for Prometheus.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricFamily {
+    /// As Prometheus reads it (`a-z`, `0-9` and `_`), with its unit and without `_total`: `journey_events_stored`.
+    pub name: &'static str,
+    /// What is counted, in a sentence.
+    pub help: &'static str,
+    /// Whether it can fall.
+    pub kind: MetricKind,
+    /// Each value with its labels, every set of labels once. What is counted by reason has a value for every reason, also 0:
+    /// a counter that first appears at 1 has no rate.
+    pub values: Vec<(MetricLabels, u64)>,
+}
+
+/// Names and values of labels. The values are words of the code, never ids, hosts or addresses.
+pub type MetricLabels = Vec<(&'static str, String)>;
+
+/// Whether a figure can fall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows, from 0 at the start of the process. Its series end in `_total`.
+    Counter,
+    /// Is what it is now.
+    Gauge,
+}
+
+impl MetricFamily {
+    /// Figures that only grow.
+    pub fn counter(
+        name: &'static str,
+        help: &'static str,
+        values: impl IntoIterator<Item = (MetricLabels, u64)>,
+    ) -> Self {
+        Self { name, help, kind: MetricKind::Counter, values: values.into_iter().collect() }
+    }
+
+    /// Figures that are what they are now.
+    pub fn gauge(
+        name: &'static str,
+        help: &'static str,
+        values: impl IntoIterator<Item = (MetricLabels, u64)>,
+    ) -> Self {
+        Self { name, help, kind: MetricKind::Gauge, values: values.into_iter().collect() }
+    }
+}
+
 /// One histogram with its attributes.
 #[derive(Clone, Debug, Default)]
 pub struct Series {

@@ -19,7 +19,7 @@ pub(crate) fn metrics(app: &App, request: &HeaderMap) -> Reply {
     let snapshot = snapshot(&app.live);
     let health = app.health.view(snapshot.at);
     let parts = app.live.self_view().parts;
-    let families = families::families(&snapshot, &app.process.read(), &health, &parts);
+    let families = families::families(&snapshot, &app.process.read(), &health, &parts, app.live.part_metrics());
     let accepted = accept::negotiate(request);
     let body = match accepted.format {
         Format::Text => text::write(&families, text::Dialect::Text),

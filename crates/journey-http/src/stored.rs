@@ -7,7 +7,7 @@
 //! | `traces` | what do one trace and lists of traces and events look like? |
 //! | `figures` | what do days and many traces say together? |
 //! | `stream` | what happens in a trace now? |
-//! | `upkeep` | how does the store feel, and what became of the events? |
+//! | `upkeep` | how does the store feel? |
 //! | `view` | what do readers see (the JSON types)? |
 
 mod desk;
@@ -75,7 +75,8 @@ impl StoredEvents {
         }
     }
 
-    /// Shows events to watchers as this emitter emits them, before the store has them, and shows what became of them.
+    /// Shows events to watchers as this emitter emits them, before the store has them, and shows what became of them
+    /// ([`Emitter::report_to`]).
     ///
     /// Without it, a stream of one trace looks into the store about once a second, and there is none of all traces.
     #[must_use]

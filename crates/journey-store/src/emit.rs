@@ -5,11 +5,13 @@
 //! | `builder` | where do events go, and within which bounds? |
 //! | `draft` | what is said of an event before it is one? |
 //! | `process` | which process is this, what time is it, and where do random numbers come from? |
+//! | `report` | what does the process say of what became of its events? |
 //! | `waiting` | how does one wait for an answer, with or without an executor? |
 
 mod builder;
 mod draft;
 mod process;
+mod report;
 mod waiting;
 
 use std::{

@@ -61,11 +61,7 @@ pub(crate) fn start(
     let mut parts = Parts::default();
     #[cfg(feature = "store")]
     if let Some(events) = plan.events.take() {
-        #[cfg(feature = "http")]
-        let told_by_endpoint = plan.http.is_some();
-        #[cfg(not(feature = "http"))]
-        let told_by_endpoint = false;
-        parts.events = Some(crate::events::Events::start(events, &live, now, told_by_endpoint)?);
+        parts.events = Some(crate::events::Events::start(events, &live, now)?);
     }
     let layer = JourneyLayer::new(LayerParts {
         routes: Arc::clone(&plan.routes),

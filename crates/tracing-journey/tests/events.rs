@@ -275,6 +275,39 @@ fn a_workflow_of_the_application_and_the_journey_of_its_message_are_one_trace() 
 }
 
 #[test]
+fn what_became_of_events_is_told_once_with_and_without_an_endpoint() {
+    let told = |builder: Builder| {
+        let (layer, journey) = builder.build().unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            info!(event_type = "cache:flushed");
+            info!(event_type = "no type at all");
+        });
+        assert!(journey.flush_events(SOON));
+        let view = journey.live().self_view();
+        let writer = &view.parts["writer"];
+        assert_eq!(
+            (&writer["emitted"], &writer["stored"], &writer["dropped"]["invalid"]),
+            (&2.into(), &1.into(), &1.into())
+        );
+        let with_figure = view.parts.values().filter(|part| part.to_string().contains("\"emitted\"")).count();
+        let sentence = "1 events were not stored: 1 invalid (see docs/events.md, \"What becomes of an event\")";
+        let said = view.warnings.iter().filter(|warning| *warning == sentence).count();
+        assert_eq!((with_figure, said), (1, 1), "{view:?}");
+        let names: Vec<_> = journey.live().part_metrics().iter().map(|family| family.name).collect();
+        assert_eq!(names.iter().filter(|name| **name == "journey_events_stored").count(), 1, "{names:?}");
+        journey.shutdown(SOON);
+    };
+    let folder = tempfile::tempdir().unwrap();
+    told(storing(&folder.path().join("without")));
+    #[cfg(feature = "http")]
+    {
+        let builder = tracing_journey::builder().environment([]).service("test");
+        let free = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        told(builder.http(free).store(folder.path().join("with").to_str().unwrap()));
+    }
+}
+
+#[test]
 fn another_process_in_the_folder_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let (_layer, journey) = storing(folder.path()).build().unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use journey_core::{Exemplar, Histogram, MetricsSnapshot, Series};
+use journey_core::{Exemplar, Histogram, MetricFamily, MetricKind, MetricsSnapshot, Series};
 use serde_json::Value as Json;
 
 use crate::{document::ProcessView, health::HealthView};
@@ -55,12 +55,19 @@ pub(super) fn families<'a>(
     process: &ProcessView,
     health: &HealthView,
     parts: &BTreeMap<String, Json>,
+    of_parts: Vec<MetricFamily>,
 ) -> Vec<Family<'a>> {
     let mut all = journeys(snapshot);
     all.extend(accounting(snapshot));
     all.extend(dependencies(health));
     all.extend(figures_of_parts(parts));
     all.extend(process_figures(process));
+    for family in of_parts {
+        // A scraper refuses everything where one name stands twice.
+        if all.iter().all(|known| known.name != family.name) {
+            all.push(of_part(family));
+        }
+    }
     all.retain(|family| !family.samples.is_empty());
     all
 }
@@ -273,6 +280,17 @@ fn collect(path: &str, value: &Json, found: &mut Vec<(String, Figure)>) {
             found.extend(state.map(|state| (path.to_owned(), Figure::Breaker(state))));
         }
         Json::Null => {}
+    }
+}
+
+/// What a part counts under a name of its own.
+fn of_part(family: MetricFamily) -> Family<'static> {
+    match family.kind {
+        MetricKind::Counter => counter(family.name, family.help, family.values),
+        MetricKind::Gauge => {
+            let values = family.values.into_iter().map(|(labels, count)| (labels, count as f64));
+            gauge(family.name, family.help, values)
+        }
     }
 }
 

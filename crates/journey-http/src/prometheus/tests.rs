@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use journey_core::{Exemplar, Histogram, MetricsSnapshot, ReportSource, Series};
+use journey_core::{Exemplar, Histogram, MetricFamily, MetricsSnapshot, ReportSource, Series};
 use proptest::prelude::*;
 use prost::Message;
 use serde_json::json;
@@ -134,7 +134,8 @@ fn snapshot_with(nanos: &[u64], exemplars: Vec<Exemplar>) -> MetricsSnapshot {
 
 fn written(snapshot: &MetricsSnapshot, dialect: text::Dialect) -> String {
     let (process, health) = (ProcessView::default(), HealthView::default());
-    String::from_utf8(text::write(&families::families(snapshot, &process, &health, &BTreeMap::new()), dialect)).unwrap()
+    String::from_utf8(text::write(&families::families(snapshot, &process, &health, &BTreeMap::new(), vec![]), dialect))
+        .unwrap()
 }
 
 #[test]
@@ -151,7 +152,8 @@ fn exemplars_go_out_in_openmetrics_only() {
 fn native_histograms_hold_the_same_values() {
     let values = [0, 1, 1_000, 1_000_000, 1_000_001, 127_000_000, 127_000_000, 1_000_000_000, 3_600_000_000_000];
     let snapshot = snapshot_with(&values, vec![]);
-    let families = families::families(&snapshot, &ProcessView::default(), &HealthView::default(), &BTreeMap::new());
+    let families =
+        families::families(&snapshot, &ProcessView::default(), &HealthView::default(), &BTreeMap::new(), vec![]);
     let decoded = decode(&proto::write(&families, START));
     assert_eq!(decoded[0].name.as_deref(), Some("journey_leg_duration_seconds"));
     let histogram = decoded[0].metric[0].histogram.clone().unwrap();
@@ -203,6 +205,55 @@ impl ReportSource for Part {
     }
 }
 
+/// Says how many goods lie in one place, under a name of its own and under one that the page has.
+struct Store(&'static str);
+
+impl ReportSource for Store {
+    fn report(&self) -> serde_json::Value {
+        json!({})
+    }
+
+    fn metrics(&self) -> Vec<MetricFamily> {
+        let here = |count| [(vec![("place", self.0.to_owned())], count)];
+        vec![
+            MetricFamily::counter("journey_goods_taken", "Goods that were taken.", here(7)),
+            MetricFamily::gauge("journey_goods", "Goods that are there.", here(3)),
+            MetricFamily::gauge("journey_active", "Something else.", here(4)),
+            MetricFamily::gauge("journey_goods_nowhere", "Nothing.", []),
+        ]
+    }
+}
+
+#[test]
+fn parts_add_metrics_in_every_form_and_a_name_that_stands_already_is_left_out() {
+    let live = live();
+    // The second says the same names again.
+    live.add_part("cellar", std::sync::Arc::new(Store("ce\"llar")));
+    live.add_part("loft", std::sync::Arc::new(Store("loft")));
+    let endpoint = Endpoint::new(&live);
+    let text = scrape(&endpoint, "").text().to_owned();
+    let goods: Vec<_> = text.lines().filter(|line| line.contains("goods") || line.contains("journey_active")).collect();
+    insta::assert_snapshot!(goods.join("\n"), @r#"
+    # HELP journey_active Open journeys.
+    # TYPE journey_active gauge
+    journey_active{journey_name="message"} 0
+    # HELP journey_goods_taken_total Goods that were taken.
+    # TYPE journey_goods_taken_total counter
+    journey_goods_taken_total{place="ce\"llar"} 7
+    # HELP journey_goods Goods that are there.
+    # TYPE journey_goods gauge
+    journey_goods{place="ce\"llar"} 3
+    "#);
+    let open_metrics = scrape(&endpoint, "application/openmetrics-text").text().to_owned();
+    assert!(
+        open_metrics.contains("# TYPE journey_goods_taken counter\njourney_goods_taken_total{place="),
+        "{open_metrics}"
+    );
+    let protobuf = decode(&scrape(&endpoint, PROTOBUF).body);
+    let names = protobuf.iter().filter_map(|family| family.name.as_deref()).filter(|name| name.contains("goods"));
+    assert_eq!(names.collect::<Vec<_>>(), ["journey_goods_taken_total", "journey_goods"]);
+}
+
 #[test]
 fn parts_become_series_by_numbers_and_breaker_states_and_never_by_other_texts() {
     let live = live();
@@ -235,7 +286,7 @@ fn components_and_resources_become_series() {
         ..HealthView::default()
     };
     let snapshot = MetricsSnapshot::default();
-    let all = families::families(&snapshot, &ProcessView::default(), &health, &BTreeMap::new());
+    let all = families::families(&snapshot, &ProcessView::default(), &health, &BTreeMap::new(), vec![]);
     let text = String::from_utf8(text::write(&all, text::Dialect::Text)).unwrap();
     let of_dependencies: Vec<_> = text
         .lines()
@@ -253,7 +304,7 @@ proptest! {
     #[test]
     fn classic_and_native_buckets_count_every_value_once(nanos in proptest::collection::vec(any::<u64>(), 0..200)) {
         let snapshot = snapshot_with(&nanos, vec![]);
-        let families = families::families(&snapshot, &ProcessView::default(), &HealthView::default(), &BTreeMap::new());
+        let families = families::families(&snapshot, &ProcessView::default(), &HealthView::default(), &BTreeMap::new(), vec![]);
         let decoded = decode(&proto::write(&families, START));
         let histogram = decoded[0].metric[0].histogram.clone().unwrap();
         let mut absolute = 0;

@@ -1,4 +1,4 @@
-//! How does the store feel, and what became of the events? Part `store` of the self view, and a component of the health.
+//! How does the store feel? Part `store` of the self view, and a component of the health.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,6 +26,9 @@ impl Desk {
     pub(crate) fn open(stored: &StoredEvents, live: &Arc<Live>, health: &Health) -> Arc<Self> {
         let desk = Arc::new(Self::new(stored, live));
         live.add_part("store", Arc::clone(&desk) as _);
+        if let Some(emitter) = &desk.emitter {
+            emitter.report_to(live);
+        }
         let checked = Arc::clone(&desk);
         health.register(COMPONENT, INTERVAL, TIMEOUT, move || checked.check());
         desk
@@ -39,15 +42,9 @@ impl Desk {
         })?;
         let said = said(&info);
         *self.info.lock() = Some(info);
-        match self.emitter.as_ref().map(|emitter| emitter.stats()) {
-            Some(stats) if stats.error.is_some() => {
-                let error = stats.error.unwrap_or_default();
-                let (queued, spilled) = (stats.queued, stats.spilled);
-                Err(format!(
-                    "{said}; it does not take events ({queued} wait, {spilled} are in the spill file): {error}"
-                ))
-            }
-            _ => Ok(said),
+        match self.emitter.as_ref().and_then(|emitter| emitter.stats().refusal()) {
+            Some(refusal) => Err(format!("{said}; {refusal}")),
+            None => Ok(said),
         }
     }
 }
@@ -73,48 +70,11 @@ impl ReportSource for Desk {
         if let Some((at, error)) = &*self.last_error.lock() {
             report["lastError"] = json!({ "at": at, "message": error });
         }
-        if let Some(emitter) = &self.emitter {
-            let stats = emitter.stats();
-            report["writer"] = json!({
-                "emitted": stats.emitted,
-                "stored": stats.stored,
-                "duplicate": stats.duplicate,
-                "dropped": stats.dropped,
-                "queued": stats.queued,
-                "spilled": stats.spilled,
-                "replayed": stats.replayed,
-                "damaged": stats.damaged,
-                "recomputed": stats.recomputed,
-                "expiredDays": stats.expired_days,
-                "upkeepFailed": stats.upkeep_failed,
-                "upkeepError": stats.upkeep_error,
-                "redacted": stats.redacted,
-                "cut": stats.cut,
-                "error": stats.error,
-            });
-        }
         report
     }
 
     fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.info.lock().as_ref().map(|info| info.damaged.clone()).unwrap_or_default();
-        let Some(stats) = self.emitter.as_ref().map(|emitter| emitter.stats()) else { return warnings };
-        let lost: u64 = stats.dropped.values().sum();
-        if lost > 0 {
-            let reasons: Vec<_> = stats.dropped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-            let reasons = reasons.join(", ");
-            warnings.push(format!("{lost} events were not stored: {reasons} (see the health of `{COMPONENT}`)"));
-        }
-        if let Some(error) = stats.error {
-            let (queued, spilled) = (stats.queued, stats.spilled);
-            warnings.push(format!(
-                "the store does not take events, {queued} wait and {spilled} are in the spill file: {error}"
-            ));
-        }
-        if let Some(error) = stats.upkeep_error {
-            warnings.push(format!("statistics or retention of the store are not kept up: {error}"));
-        }
-        warnings
+        self.info.lock().as_ref().map(|info| info.damaged.clone()).unwrap_or_default()
     }
 }
 

@@ -39,20 +39,13 @@ pub(crate) struct Events {
     #[cfg(feature = "http")]
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) recorder: Arc<Recorder>,
-    /// What became of the events is told by the endpoint's own part.
-    told_by_endpoint: bool,
     #[cfg(feature = "live")]
     publisher: Option<Arc<journey_bus::LivePublisher>>,
 }
 
 impl Events {
     /// Opens the store, and puts every checkpoint into it from now on.
-    pub(crate) fn start(
-        plan: EventsPlan,
-        live: &Arc<Live>,
-        clock: Clock,
-        told_by_endpoint: bool,
-    ) -> Result<Arc<Self>, SetupError> {
+    pub(crate) fn start(plan: EventsPlan, live: &Arc<Live>, clock: Clock) -> Result<Arc<Self>, SetupError> {
         let store = plan.place.open(&plan.options).map_err(|error| Kind::Store(plan.place.to_string(), error))?;
         let mut builder = Emitter::builder(Arc::clone(&store))
             .service(live.sources().all().first().map(|own| own.service.clone()).unwrap_or_default())
@@ -84,10 +77,10 @@ impl Events {
             #[cfg(feature = "http")]
             store,
             recorder,
-            told_by_endpoint,
             #[cfg(feature = "live")]
             publisher,
         });
+        events.emitter.report_to(live);
         live.add_part("events", Arc::clone(&events) as _);
         Ok(events)
     }
@@ -113,18 +106,11 @@ impl Events {
     }
 }
 
+/// What is on its way to the emitter, and from it to those who watch; of the rest the emitter reports.
 impl ReportSource for Events {
     fn report(&self) -> Value {
+        #[cfg_attr(not(feature = "live"), expect(unused_mut))]
         let mut report = json!({ "waiting": self.recorder.waiting() });
-        if !self.told_by_endpoint {
-            let stats = self.emitter.stats();
-            report["emitted"] = stats.emitted.into();
-            report["stored"] = stats.stored.into();
-            report["dropped"] = json!(stats.dropped);
-            report["queued"] = stats.queued.into();
-            report["spilled"] = stats.spilled.into();
-            report["error"] = stats.error.into();
-        }
         #[cfg(feature = "live")]
         if let Some(publisher) = &self.publisher {
             let account = publisher.account();
@@ -136,26 +122,5 @@ impl ReportSource for Events {
             });
         }
         report
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        if self.told_by_endpoint {
-            return Vec::new();
-        }
-        let stats = self.emitter.stats();
-        let lost: u64 = stats.dropped.values().sum();
-        let mut warnings = Vec::new();
-        if lost > 0 {
-            let reasons: Vec<String> =
-                stats.dropped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-            warnings.push(format!(
-                "{lost} events are not in the store ({}): see docs/events.md, \"What becomes of an event\"",
-                reasons.join(", ")
-            ));
-        }
-        if let Some(error) = stats.error {
-            warnings.push(format!("the store of events does not take events: {error}"));
-        }
-        warnings
     }
 }
