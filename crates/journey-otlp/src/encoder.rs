@@ -3,32 +3,35 @@
 //!
 //! What is rarely seen (an open route, a failure, a gap) goes the long way over [`crate::model`]; a test holds both to
 //! the same bytes.
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | `images` | which bytes are the same in every trace of a route? |
+//! | `place` | where does what differs stand, and how is it written there? |
+
+mod images;
+mod place;
 
 use std::sync::Arc;
 
 use journey_core::{
-    CountedStage, Journey, LegQuality, Live, Outcome, Presence, Route, RouteIndex, SourceIndex, SpanIdSeed, StageRef,
-    Status,
+    CountedStage, Journey, LegQuality, Live, Outcome, Presence, Route, SourceIndex, SpanIdSeed, Status,
 };
 
+use self::{
+    images::{Common, FoundLeg, RouteImages, write_text},
+    place::{put, put_length, put_period, put_varint, varint_len},
+};
 use crate::{
     config::OtlpConfig,
-    layout::{Measured, Placed, Row},
-    model::{Attribute, SpanKind, unix_nanos},
+    layout::{Measured, Row},
+    model::Attribute,
     proto::{self, SPAN_FLAGS},
     resource::{resource, service_name},
-    trace::{Context, Facts, SECONDS, kind, trace},
+    trace::{Context, Facts, trace},
     wire::Writer,
 };
 
-/// Key of a span among others, and two bytes for its length: every span of ours has 128 to 16 383 bytes.
-const SPAN_HEAD: usize = 3;
-/// Where ids are in a span.
-const TRACE_ID_AT: usize = SPAN_HEAD + 2;
-const SPAN_ID_AT: usize = TRACE_ID_AT + 16 + 2;
-const PARENT_ID_AT: usize = SPAN_ID_AT + 8 + 2;
-/// From the trace id of a link to its end: that, key and length of the span id, and the span id.
-const LINK_LEN: usize = 16 + 2 + 8;
 /// The most stages of a declared route.
 const MAX_STAGES: usize = 64;
 
@@ -50,64 +53,6 @@ pub struct TraceEncoder {
 
 /// What counts of each stage of one journey.
 type Stages<'a> = [Option<CountedStage<'a>>; MAX_STAGES];
-
-struct RouteImages {
-    /// The root up to its first attribute, and where its start is.
-    root: Vec<u8>,
-    root_start: usize,
-    /// The attributes between the two that hold the correlation id.
-    root_attributes: Vec<u8>,
-    legs: Vec<LegImage>,
-}
-
-/// The span of a leg.
-struct LegImage {
-    seed: SpanIdSeed,
-    /// Up to the attribute of the correlation id.
-    head: Vec<u8>,
-    /// Where its start is.
-    start: usize,
-    /// The whole as it was written last.
-    last: Option<Image>,
-}
-
-/// A whole span, and where in it things differ.
-struct Image {
-    shape: Shape,
-    bytes: Vec<u8>,
-    id: usize,
-    from: usize,
-    to: usize,
-    uncertainty: usize,
-    link: usize,
-}
-
-/// What says which bytes there are; other values are of the same length in the same place.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Shape {
-    id_len: usize,
-    quality: LegQuality,
-    has_uncertainty: bool,
-    has_link: bool,
-    from_len: usize,
-    to_len: usize,
-    attempts: u32,
-    source: SourceIndex,
-}
-
-/// A leg of which both ends were reached.
-struct FoundLeg<'a> {
-    from_at: i64,
-    to: CountedStage<'a>,
-    uncertainty: Option<i64>,
-}
-
-/// The ids of one trace, as bytes.
-#[derive(Clone, Copy)]
-struct Ids {
-    trace: [u8; 16],
-    root: [u8; 8],
-}
 
 impl TraceEncoder {
     /// An encoder for the journeys of a tracker, with the resource that an exporter of this configuration has.
@@ -174,14 +119,15 @@ impl TraceEncoder {
         let mut stages: Stages<'_> = [None; MAX_STAGES];
         let (first, last) = read_stages(journey, route, &mut stages)?;
         let trace_id = journey.trace_id(&self.context.routes, &self.context.key);
-        let ids = Ids { trace: trace_id.to_be_bytes(), root: SpanIdSeed::ROOT.span_id(trace_id).to_be_bytes() };
         let id = journey.id().as_str();
         self.id.clear();
         write_text(&mut Writer(&mut self.id), "journey.id", id);
+        let root_id = SpanIdSeed::ROOT.span_id(trace_id);
+        let common = Common { trace_id, root_id, id, id_attribute: &self.id };
 
         let out = &mut self.bytes;
         let root_at = out.len();
-        images.append_root(out, ids, &self.id, id);
+        images.append_root(out, &common);
         append_offsets(out, &stages[..route.stages().len()], first);
         Writer(out).fixed32(16, SPAN_FLAGS);
         put_length(&mut out[root_at..]);
@@ -192,25 +138,10 @@ impl TraceEncoder {
             let (from_stage, to_stage) = (usize::from(leg.from.0), usize::from(leg.to.0));
             let (Some(from), Some(to)) = (reached(from_stage), reached(to_stage)) else { continue };
             let (quality, uncertainty) = LegQuality::between(from.sighting, to.sighting, &self.context.sources);
-            let found = FoundLeg { from_at: from.sighting.at, to, uncertainty };
-            let measured = Measured { from: from_stage, to: to_stage, from_at: found.from_at, to_at: to.sighting.at };
-            let placed = row.place(measured);
-            let shape = Shape::of(&found, quality, id.len());
-            let span_id = image.seed.span_id(trace_id).to_be_bytes();
-            let start = image.start;
-            if image.last.as_ref().is_none_or(|last| last.shape != shape) {
-                image.last =
-                    Some(Image::new(&image.head, &self.id, &found, shape, (journey.route(), index), &self.context));
-            }
-            let Some(last) = &image.last else { continue };
-            let at = out.len();
-            out.extend_from_slice(&last.bytes);
-            let span = &mut out[at..];
-            put(span, TRACE_ID_AT, ids.trace);
-            put(span, SPAN_ID_AT, span_id);
-            put(span, PARENT_ID_AT, ids.root);
-            put_period(span, start, placed);
-            last.fill(span, id.as_bytes(), &found);
+            let (from_at, to_at) = (from.sighting.at, to.sighting.at);
+            let placed = row.place(Measured { from: from_stage, to: to_stage, from_at, to_at });
+            let found = FoundLeg { from_at, to, quality, uncertainty };
+            image.append(out, &common, &found, placed, (journey.route(), index), &self.context);
         }
         put_period(&mut out[root_at..], images.root_start, row.root(last));
         Some(())
@@ -221,126 +152,6 @@ impl std::fmt::Debug for TraceEncoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TraceEncoder").field("bytes", &self.len()).finish_non_exhaustive()
     }
-}
-
-impl RouteImages {
-    fn new(route: &Route) -> Self {
-        let (root, root_start) = head(&format!("journey {}", route.name()), SpanKind::Internal, false);
-        let legs = route.legs().iter().map(|leg| {
-            let (head, start) = head(&leg.name, kind(leg.kind), true);
-            LegImage { seed: SpanIdSeed::of_leg(&leg.name), head, start, last: None }
-        });
-        let legs = legs.collect();
-        let mut root_attributes = Vec::new();
-        let mut w = Writer(&mut root_attributes);
-        write_text(&mut w, "journey.name", route.name());
-        write_text(&mut w, "journey.outcome", Status::Completed.as_str());
-        Self { root, root_start, root_attributes, legs }
-    }
-
-    /// The root up to the offsets of its stages.
-    fn append_root(&self, out: &mut Vec<u8>, ids: Ids, id_attribute: &[u8], id: &str) {
-        let at = out.len();
-        out.extend_from_slice(&self.root);
-        put(&mut out[at..], TRACE_ID_AT, ids.trace);
-        put(&mut out[at..], SPAN_ID_AT, ids.root);
-        out.extend_from_slice(id_attribute);
-        out.extend_from_slice(&self.root_attributes);
-        write_text(&mut Writer(out), "messaging.message.conversation_id", id);
-    }
-}
-
-impl Shape {
-    fn of(leg: &FoundLeg<'_>, quality: LegQuality, id_len: usize) -> Self {
-        let to = leg.to.sighting;
-        Self {
-            id_len,
-            quality,
-            has_uncertainty: leg.uncertainty.is_some(),
-            has_link: to.trace_id != 0 && to.span_id != 0,
-            from_len: varint_len(leg.from_at as u64),
-            to_len: varint_len(to.at as u64),
-            attempts: leg.to.attempts,
-            source: to.source,
-        }
-    }
-}
-
-impl Image {
-    fn new(
-        head: &[u8],
-        id_attribute: &[u8],
-        leg: &FoundLeg<'_>,
-        shape: Shape,
-        (route, index): (RouteIndex, usize),
-        context: &Context,
-    ) -> Self {
-        let declared = &context.routes.get(route).legs()[index];
-        let bytes = [head, id_attribute].concat();
-        // Values stand at the end of their attribute.
-        let id = bytes.len() - shape.id_len;
-        let mut image = Self { shape, bytes, id, from: 0, to: 0, uncertainty: 0, link: 0 };
-        let mut w = Writer(&mut image.bytes);
-        write_text(&mut w, "journey.name", context.routes.get(route).name());
-        write_text(&mut w, "journey.leg.name", &declared.name);
-        write_text(&mut w, "journey.leg.quality", shape.quality.as_str());
-        write_attribute(&mut w, Attribute::new("journey.leg.start_unix_nano", leg.from_at));
-        image.from = w.0.len() - shape.from_len;
-        write_attribute(&mut w, Attribute::new("journey.leg.end_unix_nano", leg.to.sighting.at));
-        image.to = w.0.len() - shape.to_len;
-        if shape.has_uncertainty {
-            write_attribute(&mut w, Attribute::new("journey.clock.uncertainty", 0.0));
-            image.uncertainty = w.0.len() - size_of::<f64>();
-        }
-        let stage = StageRef { route, stage: declared.to };
-        write_text(&mut w, "journey.stage.name", &context.routes.stage_texts(stage).name);
-        write_attribute(&mut w, Attribute::new("journey.stage.index", i64::from(declared.to.0)));
-        if shape.attempts > 1 {
-            write_attribute(&mut w, Attribute::new("journey.stage.attempt", i64::from(shape.attempts)));
-        }
-        if let Some(service) = context.other_service(shape.source) {
-            write_text(&mut w, "journey.stage.service", &service);
-        }
-        if shape.has_link {
-            proto::write_link(&mut w, 0, 0);
-            image.link = w.0.len() - LINK_LEN;
-        }
-        w.fixed32(16, SPAN_FLAGS);
-        put_length(&mut image.bytes);
-        image
-    }
-
-    /// Writes what is this journey's own into a copy.
-    fn fill(&self, copy: &mut [u8], id: &[u8], leg: &FoundLeg<'_>) {
-        copy[self.id..self.id + id.len()].copy_from_slice(id);
-        let to = leg.to.sighting;
-        put_varint(&mut copy[self.from..self.from + self.shape.from_len], leg.from_at as u64);
-        put_varint(&mut copy[self.to..self.to + self.shape.to_len], to.at as u64);
-        if let Some(uncertainty) = leg.uncertainty {
-            put(copy, self.uncertainty, (uncertainty as f64 * SECONDS).to_le_bytes());
-        }
-        if self.shape.has_link {
-            put(copy, self.link, to.trace_id.to_be_bytes());
-            put(copy, self.link + LINK_LEN - 8, to.span_id.to_be_bytes());
-        }
-    }
-}
-
-/// A span up to its first attribute, and where its start is.
-fn head(name: &str, kind: SpanKind, has_parent: bool) -> (Vec<u8>, usize) {
-    let mut bytes = vec![2 << 3 | 2, 0, 0];
-    let mut w = Writer(&mut bytes);
-    w.bytes(1, &[0; 16]);
-    w.bytes(2, &[0; 8]);
-    if has_parent {
-        w.bytes(4, &[0; 8]);
-    }
-    w.bytes(5, name.as_bytes());
-    w.varint_field(6, kind as u64);
-    w.fixed64(7, 0);
-    let start = w.0.len() - 8;
-    w.fixed64(8, 0);
-    (bytes, start)
 }
 
 /// Puts what counts of each stage at its place; the first and the last instant, or `None` where nothing was seen or a
@@ -382,57 +193,6 @@ fn append_offsets(out: &mut Vec<u8>, stages: &[Option<CountedStage<'_>>], first:
         w.bytes(1, b"journey.stage.offsets");
         w.message(2, |w| w.bytes(5, &list[..len]));
     });
-}
-
-fn write_text(w: &mut Writer<'_>, key: &'static str, text: &str) {
-    write_attribute(w, Attribute::new(key, text));
-}
-
-fn write_attribute(w: &mut Writer<'_>, attribute: Attribute<'_>) {
-    proto::write_attribute(w, 9, &attribute);
-}
-
-fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
-    bytes[at..at + N].copy_from_slice(&value);
-}
-
-/// Start and end, with the key of the end between them.
-fn put_period(span: &mut [u8], at: usize, placed: Placed) {
-    put(span, at, unix_nanos(placed.start).to_le_bytes());
-    put(span, at + 9, unix_nanos(placed.end).to_le_bytes());
-}
-
-/// The length of a span that ends with its bytes.
-fn put_length(span: &mut [u8]) {
-    let length = span.len() - SPAN_HEAD;
-    debug_assert!((0x80..0x4000).contains(&length), "{length}");
-    put(span, 1, [length as u8 | 0x80, (length >> 7) as u8]);
-}
-
-/// A number into as many bytes as it takes.
-fn put_varint(bytes: &mut [u8], value: u64) {
-    if let [eight @ .., last] = bytes
-        && let Some(eight) = eight.first_chunk_mut::<8>()
-        && value >> 63 == 0
-    {
-        // Instants of our time are nine bytes: seven bits into each at once.
-        let mut spread = value & 0x00ff_ffff_ffff_ffff;
-        spread = spread & 0x0fff_ffff | (spread & 0x00ff_ffff_f000_0000) << 4;
-        spread = spread & 0x0000_3fff_0000_3fff | (spread & 0x0fff_c000_0fff_c000) << 2;
-        spread = spread & 0x007f_007f_007f_007f | (spread & 0x3f80_3f80_3f80_3f80) << 1;
-        *eight = (spread | 0x8080_8080_8080_8080).to_le_bytes();
-        *last = (value >> 56) as u8;
-        return;
-    }
-    let mut rest = value;
-    for byte in bytes {
-        *byte = rest as u8 & 0x7f | if rest < 0x80 { 0 } else { 0x80 };
-        rest >>= 7;
-    }
-}
-
-fn varint_len(value: u64) -> usize {
-    (64 - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 #[cfg(test)]
@@ -547,19 +307,6 @@ mod tests {
                 let seen = trace(&facts, &context).inspect(|trace| proto::append_trace(trace, &mut expected)).is_some();
                 prop_assert_eq!(encoder.append(journey), seen);
                 prop_assert!(encoder.bytes[encoder.front..] == expected[..], "{facts:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_number_is_written_as_a_varint() {
-        for shift in 0..64 {
-            for value in [1 << shift, (1 << shift) - 1, u64::MAX >> shift, START as u64 >> shift] {
-                let mut bytes = vec![0xee; varint_len(value)];
-                put_varint(&mut bytes, value);
-                let mut expected = Vec::new();
-                Writer(&mut expected).varint(value);
-                assert_eq!(bytes, expected, "{value}");
             }
         }
     }

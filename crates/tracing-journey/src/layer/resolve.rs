@@ -87,6 +87,20 @@ impl Inner {
         }
     }
 
+    /// The journey of the route that was named, else of the first one for which there is an id.
+    #[cfg(feature = "store")]
+    pub(super) fn first_journey(
+        &self,
+        named: Option<Option<RouteIndex>>,
+        id_of: impl Fn(RouteIndex) -> Option<CorrelationId>,
+    ) -> Option<(RouteIndex, CorrelationId)> {
+        let of = |route| id_of(route).map(|id| (route, id));
+        match named {
+            Some(route) => of(route?),
+            None => self.parts.routes.iter().find_map(|(route, _)| of(route)),
+        }
+    }
+
     /// The id of an open span for a route, its own or that of the nearest span around; for readers, so none is made.
     pub(super) fn known_id(&self, span: u64, route: RouteIndex, registry: Option<&Registry>) -> Option<CorrelationId> {
         if let Some(own) = self.id_on(span, route) {

@@ -6,7 +6,7 @@ use journey_core::{CorrelationId, RouteIndex};
 use tracing_core::{Subscriber, span};
 use tracing_subscriber::{layer::Context, registry::LookupSpan};
 
-use super::{Hushed, Inner, fields::Failure, slot::Slot};
+use super::{Inner, fields::Failure, hushed::Hushed, slot::Slot};
 use crate::events::{Undone, UndoneEnd};
 
 /// What is known of an open compensation.

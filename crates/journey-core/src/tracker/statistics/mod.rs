@@ -42,7 +42,7 @@ pub(super) struct LatencyStatistics {
     /// Those with an end in whole seconds since start; in the histogram as measured.
     pub(super) coarse: u64,
     /// Newest exemplar by power-of-two bucket.
-    pub(super) exemplars: BTreeMap<i32, Exemplar>,
+    exemplars: BTreeMap<i32, Exemplar>,
 }
 
 /// Latencies of one segment.
@@ -118,6 +118,10 @@ impl LatencyStatistics {
 
     pub(super) fn exemplar(&mut self, exemplar: Exemplar) {
         self.exemplars.insert(power_of_two_above(exemplar.nanos), exemplar);
+    }
+
+    pub(super) fn exemplars(&self) -> Vec<Exemplar> {
+        self.exemplars.values().copied().collect()
     }
 }
 
