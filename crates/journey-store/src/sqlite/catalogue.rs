@@ -40,6 +40,8 @@ pub(super) struct DayFile {
     pub(super) filter: RwLock<Option<TraceFilter>>,
     /// Pages of its log after the last commit.
     pub(super) log_pages: AtomicI32,
+    /// Those of them that the other thread has copied into the file.
+    pub(super) copied_pages: AtomicI32,
     /// Held by whoever needs that the file of this name stays the same, and by whoever takes it away.
     pub(super) stays: Mutex<()>,
     /// What was wrong with it when it was read last.
@@ -130,6 +132,7 @@ impl Catalogue {
             path: self.folder.join(name),
             filter: RwLock::default(),
             log_pages: AtomicI32::new(0),
+            copied_pages: AtomicI32::new(0),
             stays: Mutex::default(),
             damage: Mutex::default(),
         }

@@ -3,7 +3,7 @@
 //! SQLite appends what is committed to a log, and a commit that finds it long copies it into the file and waits for the
 //! disk: whoever waits for that commit waits for many times its own work. So another thread copies, while the writer goes on
 //! appending. A log can only begin anew when all of it is copied. Where the writer never pauses long enough for that, it
-//! copies the rest itself once the log is very long, so that the log stays bounded.
+//! copies a small rest itself once the log is very long, and whatever is left before it is too long: so it stays bounded.
 
 use std::{
     sync::{
@@ -26,8 +26,14 @@ use crate::store::StoreError;
 /// copied less often; with less, the log is shorter after a crash.
 pub(super) const LONG_LOG: i32 = 4_000;
 
-/// Pages of a log from which on the writer copies what is left of it: 32 MiB.
-const LONGEST_LOG: i32 = 8_000;
+/// Pages of a log from which on the writer copies a small rest of it: 32 MiB.
+const VERY_LONG_LOG: i32 = 8_000;
+
+/// Pages of a log from which on the writer copies what is left of it, however much: 128 MiB.
+const LONGEST_LOG: i32 = 32_000;
+
+/// Pages that the writer copies in a few milliseconds.
+const SMALL_REST: i32 = 500;
 
 /// The thread that copies.
 #[derive(Debug)]
@@ -49,16 +55,19 @@ impl Copier {
         Ok(Self { requests: Some(requests), thread: Some(thread) })
     }
 
-    /// Sees to it that a long log is copied; whether the writer must do it, because it is too long.
+    /// Sees to it that a long log is copied; whether the writer must do it.
     pub(super) fn see_to(&self, file: &Arc<DayFile>) -> bool {
         let pages = file.log_pages.load(Ordering::Relaxed);
-        if (LONG_LOG..LONGEST_LOG).contains(&pages)
+        let rest = pages - file.copied_pages.load(Ordering::Relaxed);
+        let is_the_writers = pages >= LONGEST_LOG || (pages >= VERY_LONG_LOG && rest <= SMALL_REST);
+        if pages >= LONG_LOG
+            && !is_the_writers
             && let Some(requests) = &self.requests
         {
             // One request that waits is enough.
             _ = requests.try_send(Arc::clone(file));
         }
-        pages >= LONGEST_LOG
+        is_the_writers
     }
 }
 
@@ -76,7 +85,10 @@ impl Drop for Copier {
 pub(super) fn count_pages(connection: &mut Connection, file: &Arc<DayFile>) -> Result<(), rusqlite::Error> {
     let file = Arc::clone(file);
     connection.wal_hook(Some(move |_: &mut Wal, pages| {
-        file.log_pages.store(pages, Ordering::Relaxed);
+        if pages < file.log_pages.swap(pages, Ordering::Relaxed) {
+            // It began anew.
+            file.copied_pages.store(0, Ordering::Relaxed);
+        }
         Ok(())
     }))
 }
@@ -99,7 +111,10 @@ fn copy_beside(catalogue: &Catalogue, file: &Arc<DayFile>) -> Result<(i32, i32),
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Only reading something opens the log.
     schema::version(&connection)?;
-    copy(&connection)
+    let (pages, copied) = copy(&connection)?;
+    // Where the log began anew meanwhile, this is more than is copied of it: then a rest seems small once that is not.
+    file.copied_pages.store(copied, Ordering::Relaxed);
+    Ok((pages, copied))
 }
 
 #[cfg(test)]
@@ -142,12 +157,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (catalogue, file, connection) = day_with_log(folder.path(), LONGEST_LOG);
         let copier = Copier::start(catalogue).unwrap();
-        assert!(copier.see_to(&file));
+        assert!(copier.see_to(&file), "however much is left");
         let (pages, copied) = copy(&connection).unwrap();
         assert!(pages >= LONGEST_LOG && copied == pages, "{copied} of {pages}");
         connection.execute("INSERT INTO filler VALUES ('a')", ()).unwrap();
         assert!(file.log_pages.load(Ordering::Relaxed) < 10);
         assert!(!copier.see_to(&file));
+    }
+
+    #[test]
+    fn of_a_very_long_log_the_writer_copies_only_a_small_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let (catalogue, file, connection) = day_with_log(folder.path(), VERY_LONG_LOG);
+        // Somebody reads in the log, so that it does not begin anew when all is copied.
+        let reader = Connection::open(&file.path).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM filler").unwrap();
+        let copier = Copier::start(catalogue).unwrap();
+        assert!(!copier.see_to(&file), "all of it is left, so the other thread does it");
+        drop(copier);
+        connection.execute("INSERT INTO filler VALUES ('a')", ()).unwrap();
+        let copier = Copier { requests: None, thread: None };
+        assert!(file.log_pages.load(Ordering::Relaxed) > VERY_LONG_LOG, "the log began anew");
+        assert!(copier.see_to(&file), "the other thread left a few pages");
     }
 
     #[test]
