@@ -6,6 +6,7 @@
 //! | `schema` | what does a day file look like, of which version is it? |
 //! | `rows` | how is an event a row? |
 //! | `writer` | what does the one thread that writes do? |
+//! | `log` | how does the log get into the file? |
 //! | `put` | how do batches become rows? |
 //! | `expire` | how are days dropped? |
 //! | `reader` | what do the threads that read have open? |
@@ -19,6 +20,7 @@ mod catalogue;
 mod error;
 mod expire;
 mod filter;
+mod log;
 mod open_days;
 mod put;
 mod reader;
@@ -46,6 +48,7 @@ use parking_lot::Mutex;
 use self::{
     catalogue::Catalogue,
     error::explain_io,
+    log::Copier,
     reader::{Job, Reader},
     schema::Writing,
     traces::Related,
@@ -159,7 +162,8 @@ impl SqliteStore {
             }
         }
         let (commands, received) = mpsc::sync_channel(config.waiting_batches.max(1));
-        let writer = Writer::new(catalogue.clone(), config.retention_nanos(), how, config.open_files);
+        let copier = Copier::start(catalogue.clone())?;
+        let writer = Writer::new(catalogue.clone(), copier, config.retention_nanos(), how, config.open_files);
         let writing = spawn("journey-store-write", move || writer.run(&received))?;
         let mut store = Self::read(catalogue, &config, Some(commands))?;
         // Readers end first, then nothing keeps the writer from closing its files as the last one.

@@ -7,6 +7,7 @@
 //! | `state` | which events wait, and what became of the others? |
 //! | `lane` | which batch is with the store, and when is it tried again? |
 //! | `overflow` | when do events go to the spill file, and how do they come back? |
+//! | `pace` | how many are put at once, while somebody waits for others? |
 //! | `said` | what has the store been told of emitters, and what not yet? |
 //! | `settings` | how much may wait, how long, how often? |
 //! | `upkeep` | when are statistics recomputed and old days dropped? |
@@ -18,6 +19,7 @@ mod fate;
 mod lane;
 mod loss;
 mod overflow;
+mod pace;
 mod said;
 mod settings;
 mod state;

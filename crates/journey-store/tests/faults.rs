@@ -16,8 +16,8 @@ use std::{
 };
 
 use journey_store::{
-    Batch, Event, EventFilter, EventStore, MAX_BATCH, Put, RejectReason, SqliteConfig, SqliteStore, StoreErrorKind,
-    wait,
+    Batch, Emitter, Event, EventFilter, EventStore, MAX_BATCH, Put, RejectReason, SqliteConfig, SqliteStore,
+    StoreErrorKind, wait,
 };
 use support::{DAY, Dice, NOW, batch, event, quick_check, scan_all, trace_id, with_account};
 
@@ -200,6 +200,64 @@ fn a_locked_day_is_said_after_the_timeout_and_goes_on_after_it() {
     let accounts = wait(store.accounts()).unwrap();
     assert_eq!((accounts[0].emitted, accounts[0].stored), (4, 4));
     assert_eq!(scan_all(&store).len(), 4);
+}
+
+/// The lock of 30 s is the fault itself: longer than any wait and all tries of an event that somebody waits for.
+#[test]
+fn while_a_day_is_locked_for_30_seconds_nothing_is_lost_that_is_not_counted() {
+    thread::scope(|scope| {
+        for has_spill in [false, true] {
+            scope.spawn(move || emit_while_a_day_is_locked(has_spill));
+        }
+    });
+}
+
+fn emit_while_a_day_is_locked(has_spill: bool) {
+    const LOCKED: Duration = Duration::from_secs(30);
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(SqliteConfig::new(folder.path().join("events"))).unwrap());
+    // All on one day, whatever the time is.
+    let began = Instant::now();
+    let clock = move || NOW + began.elapsed().as_nanos() as i64;
+    let builder = Emitter::builder(Arc::clone(&store) as Arc<dyn EventStore>).clock(Arc::new(clock));
+    let builder = if has_spill { builder.spill(folder.path().join("events.spill"), 1 << 20) } else { builder };
+    let emitter = builder.start().unwrap();
+    emitter.emit(Event::completed("stage:before")).wait().unwrap();
+
+    let other = rusqlite::Connection::open(folder.path().join("events/events-20261120.db")).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let locked = Instant::now();
+    let waiting = {
+        let emitter = emitter.clone();
+        thread::spawn(move || emitter.emit(Event::completed("stage:waited_for")).wait())
+    };
+    let mut recorded = 0;
+    while locked.elapsed() < LOCKED {
+        emitter.record(Event::completed("stage:beside"));
+        recorded += 1;
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(emitter.stats().stored, 1, "the day was not locked: {:?}", emitter.stats());
+    other.execute_batch("ROLLBACK").unwrap();
+
+    let told = waiting.join().unwrap();
+    assert!(emitter.flush(Duration::from_secs(60)).wait(), "{:?}", emitter.stats());
+    let stats = emitter.shutdown(Duration::from_secs(10));
+    let lost = u64::from(told.as_ref().is_err_and(|error| error.loss().is_some()));
+    // Nobody gives up what nobody waits for; what somebody waits for is tried four times, and then it is in the spill file or
+    // said to be lost, to the one who waits and in the account.
+    assert!(!has_spill || lost == 0, "{told:?}");
+    assert_eq!((stats.emitted, stats.stored + lost), (recorded + 2, recorded + 2), "{stats:?}");
+    assert_eq!(stats.dropped.get("retry_exhausted").copied().unwrap_or(0), lost, "{stats:?}");
+    // From the store alone.
+    drop(emitter);
+    drop(store);
+    let store = SqliteStore::open(SqliteConfig::new(folder.path().join("events"))).unwrap();
+    let account = wait(store.accounts()).unwrap().remove(0);
+    assert_eq!(account.emitted, recorded + 2);
+    assert_eq!(account.emitted, account.stored + account.dropped.values().sum::<u64>(), "{account:?}");
+    assert_eq!(scan_all(&store).len() as u64, account.stored);
+    println!("spill file {has_spill}: {recorded} recorded, whoever waited was told {told:?}");
 }
 
 #[test]

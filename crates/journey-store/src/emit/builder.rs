@@ -99,7 +99,9 @@ impl EmitterBuilder {
 
     /// Sets how many events are put at once (1 to 10 000), and how long one waits for others. Defaults to 1 000 and 50 ms.
     ///
-    /// Larger batches cost less per event; an event that somebody waits for never waits for others.
+    /// Larger batches cost less per event. An event that somebody waits for never waits for others to come; so that it meets a
+    /// short batch in front, batches have at most 100 events until a minute after somebody waited, as long as less than a
+    /// quarter of the queue waits.
     pub fn batch(mut self, events: usize, wait: Duration) -> Self {
         self.settings.batch_rows = events.clamp(1, crate::admit::MAX_BATCH);
         self.settings.batch_wait = wait;

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicI32},
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -38,6 +38,12 @@ pub(super) struct DayFile {
     pub(super) path: PathBuf,
     /// Its traces; `None` until the writer has read them.
     pub(super) filter: RwLock<Option<TraceFilter>>,
+    /// Pages of its log after the last commit.
+    pub(super) log_pages: AtomicI32,
+    /// Those of them that the other thread has copied into the file.
+    pub(super) copied_pages: AtomicI32,
+    /// Held by whoever needs that the file of this name stays the same, and by whoever takes it away.
+    pub(super) stays: Mutex<()>,
     /// What was wrong with it when it was read last.
     damage: Mutex<Option<String>>,
 }
@@ -87,6 +93,11 @@ impl Catalogue {
         self.days.write().remove(&day);
     }
 
+    /// Whether this very file is the one of its day.
+    pub(super) fn is_current(&self, file: &Arc<DayFile>) -> bool {
+        self.get(file.day).is_some_and(|current| Arc::ptr_eq(&current, file))
+    }
+
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -101,6 +112,7 @@ impl Catalogue {
 
     /// Moves a damaged file out of the way, so that its day can go on in a new one. What is left in it stays on disk.
     pub(super) fn set_aside(&self, file: &DayFile) -> Result<(), StoreError> {
+        let _stays = file.stays.lock();
         let taken = |path: &PathBuf| path.exists();
         let aside =
             (1_u32..).map(|number| with_suffix(&file.path, &format!("{DAMAGED}{number}"))).find(|it| !taken(it));
@@ -115,7 +127,15 @@ impl Catalogue {
 
     fn file(&self, day: Day) -> DayFile {
         let name = format!("events-{}.db", day.to_string().replace('-', ""));
-        DayFile { day, path: self.folder.join(name), filter: RwLock::default(), damage: Mutex::default() }
+        DayFile {
+            day,
+            path: self.folder.join(name),
+            filter: RwLock::default(),
+            log_pages: AtomicI32::new(0),
+            copied_pages: AtomicI32::new(0),
+            stays: Mutex::default(),
+            damage: Mutex::default(),
+        }
     }
 
     fn entries(&self) -> io::Result<Vec<String>> {

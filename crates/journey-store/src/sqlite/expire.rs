@@ -38,6 +38,7 @@ pub(super) fn expire(writer: &mut Writer, now: i64, keep: i64) -> Result<Expired
     for file in due.into_iter().take(MAX_EXPIRED_DAYS) {
         hand_on(writer, file, newest, &living)?;
         writer.close(file);
+        let _stays = file.stays.lock();
         writer.catalogue.remove(file.day);
         file.delete().map_err(|error| explain_io(&file.path, "could not be deleted", &error))?;
         expired.days.push(file.day.to_string());

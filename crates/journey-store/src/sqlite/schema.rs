@@ -18,10 +18,6 @@ const MIGRATIONS: [&str; VERSION as usize - 1] = [include_str!("migrate-1.sql")]
 /// The longest wait for a lock; a time that SQLite cannot hold would be a panic.
 const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 
-/// Pages of the log after which a commit copies it into the file: 16 MiB. With more, pages that change again and again
-/// are copied less often; with less, the log is shorter after a crash.
-const CHECKPOINT_PAGES: i64 = 4_000;
-
 /// What the log file is cut back to after it was copied.
 const LOG_BYTES: i64 = 32 * 1_024 * 1_024;
 
@@ -58,7 +54,6 @@ pub(super) fn open_to_write(path: &Path, how: Writing) -> Result<Connection, Fai
     }
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", if how.survives_power_loss { "full" } else { "normal" })?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     if let Some(pages) = how.most_pages {
@@ -114,7 +109,7 @@ fn wrong_version(path: &Path, found: i64) -> StoreError {
     StoreError::new(StoreErrorKind::Unusable, message)
 }
 
-fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
+pub(super) fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{
     Arc,
+    atomic::Ordering,
     mpsc::{Receiver, TryRecvError},
 };
 
@@ -12,6 +13,7 @@ use super::{
     catalogue::{Catalogue, DayFile},
     error::{Failure, explain, explain_io},
     expire,
+    log::{self, Copier, LONG_LOG},
     open_days::OpenDays,
     put,
     schema::{self, Writing},
@@ -55,15 +57,25 @@ pub(super) struct Writer {
     /// Nanoseconds.
     pub(super) retention: i64,
     pub(super) how: Writing,
+    /// Before the open files: it ends first, so that they are closed as the last ones.
+    copier: Copier,
     open: OpenDays,
     /// Files whose traces are not in a filter yet.
     unread: Vec<Arc<DayFile>>,
+    /// Files whose log is long.
+    long: Vec<Arc<DayFile>>,
 }
 
 impl Writer {
-    pub(super) fn new(catalogue: Arc<Catalogue>, retention: i64, how: Writing, open_files: usize) -> Self {
+    pub(super) fn new(
+        catalogue: Arc<Catalogue>,
+        copier: Copier,
+        retention: i64,
+        how: Writing,
+        open_files: usize,
+    ) -> Self {
         let unread = catalogue.days();
-        Self { catalogue, retention, how, open: OpenDays::new(open_files), unread }
+        Self { catalogue, retention, how, copier, open: OpenDays::new(open_files), unread, long: Vec::new() }
     }
 
     /// Works until nobody can ask any more, then closes all files.
@@ -84,6 +96,7 @@ impl Writer {
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return,
             }
+            self.keep_logs_short();
             // One after each command, so that neither waits for all of the other.
             self.read_a_filter();
         }
@@ -127,6 +140,20 @@ impl Writer {
         written.map_err(|error| explain(&file.path, &error))
     }
 
+    /// After the answers: whoever put something does not wait for it.
+    fn keep_logs_short(&mut self) {
+        for file in std::mem::take(&mut self.long) {
+            if !self.copier.see_to(&file) || !self.is_current(&file) {
+                continue;
+            }
+            if let Some(connection) = self.open.take(&file) {
+                // What could not be copied stays in the log, where it is as safe, and is tried again after the next commit.
+                _ = log::copy(&connection);
+                self.open.give_back(&file, connection);
+            }
+        }
+    }
+
     /// Reads the traces of one file, newest first, so that looking for a trace need not look into it.
     fn read_a_filter(&mut self) {
         let Some(file) = self.unread.pop() else { return };
@@ -150,7 +177,9 @@ impl Writer {
             let leftover = |error| Failure::Said(explain_io(&file.path, "has a log that could not be removed", &error));
             file.remove_leftovers().map_err(leftover)?;
         }
-        schema::open_to_write(&file.path, self.how)
+        let mut connection = schema::open_to_write(&file.path, self.how)?;
+        log::count_pages(&mut connection, file)?;
+        Ok(connection)
     }
 
     /// Forgets a day whose file could not even be made.
@@ -161,6 +190,9 @@ impl Writer {
     }
 
     pub(super) fn give_back(&mut self, file: &Arc<DayFile>, connection: Connection) {
+        if file.log_pages.load(Ordering::Relaxed) >= LONG_LOG && !self.long.iter().any(|long| Arc::ptr_eq(long, file)) {
+            self.long.push(Arc::clone(file));
+        }
         self.open.give_back(file, connection);
     }
 
@@ -169,7 +201,7 @@ impl Writer {
     }
 
     pub(super) fn is_current(&self, file: &Arc<DayFile>) -> bool {
-        self.catalogue.get(file.day).is_some_and(|current| Arc::ptr_eq(&current, file))
+        self.catalogue.is_current(file)
     }
 
     /// Whether other days have something of a trace; they are told that there is more of it elsewhere.

@@ -66,7 +66,8 @@ impl Writer {
 
     /// The next group of the spill file, to be put.
     pub(super) fn next_of_spill(&mut self, now: Instant) -> Option<Piece> {
-        let group = match self.spill.as_mut()?.next_group(self.shared.settings.batch_rows) {
+        let most = self.background_rows(&self.shared.lock(), now);
+        let group = match self.spill.as_mut()?.next_group(most) {
             Ok(group) => group?,
             Err(error) => {
                 self.note(&format!("the spill file cannot be read: {error}"));

@@ -85,6 +85,8 @@ pub(super) struct State {
     pub(super) flushes: Vec<FlushRequest>,
     watchers: Vec<Arc<Watcher>>,
     pub(super) wake_on: WakeOn,
+    /// As many in the background are a batch now.
+    pub(super) batch_rows: usize,
     /// When a shutdown wants to be done.
     pub(super) closing: Option<Instant>,
     /// The books are closed; a writer that comes back from a hanging call changes nothing any more.
@@ -115,6 +117,7 @@ impl Shared {
             flushes: Vec::new(),
             watchers: Vec::new(),
             wake_on: WakeOn::Any,
+            batch_rows: settings.batch_rows,
             closing: None,
             is_ended: false,
             is_finished: false,
@@ -395,7 +398,7 @@ impl State {
         }
         self.background.push_back(event);
         let is_first = std::mem::replace(&mut self.wake_on, WakeOn::Batch) != WakeOn::Batch;
-        Ok(is_first || self.background.len() == settings.batch_rows || self.rows == settings.crowded())
+        Ok(is_first || self.background.len() == self.batch_rows || self.rows == settings.crowded())
     }
 
     fn show(&self, event: &Event, bytes: usize, wakers: &mut Vec<Waker>) {

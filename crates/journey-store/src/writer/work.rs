@@ -14,6 +14,7 @@ use super::{
     fate::{Fate, Origin},
     lane::{Lane, Piece},
     loss::LossReason,
+    pace::Pace,
     said::Said,
     settings::RETRIES,
     state::{Shared, State, WakeOn},
@@ -56,6 +57,7 @@ pub(crate) struct Writer {
     due_at: Option<Instant>,
     pub(super) said: Said,
     account_due: Option<Instant>,
+    pace: Pace,
     keeper: Option<Keeper>,
 }
 
@@ -83,6 +85,7 @@ impl Writer {
             due_at: None,
             said: Said::default(),
             account_due: None,
+            pace: Pace::default(),
             keeper,
         }
     }
@@ -164,11 +167,14 @@ impl Writer {
     }
 
     /// Gives the store what is due; whether there was something.
-    fn start(&mut self, now: Instant) -> bool {
+    pub(super) fn start(&mut self, now: Instant) -> bool {
         let store = Arc::clone(&self.store);
         if self.urgent.pieces.is_empty() && self.urgent.is_free(now) {
-            let batch = self.take(|state| &mut state.urgent);
+            let batch = self.take(|state| &mut state.urgent, self.shared.settings.batch_rows);
             self.urgent.pieces.extend(batch);
+        }
+        if !self.urgent.is_empty() {
+            self.pace.note(now);
         }
         let mut did = self.urgent.start(&*store, now);
         if self.background.pieces.is_empty() && self.background.is_free(now) {
@@ -190,7 +196,8 @@ impl Writer {
         self.replayed_last = false;
         if fresh_is_due {
             self.due_at = None;
-            return self.take(|state| &mut state.background);
+            let most = self.background_rows(&self.shared.lock(), now);
+            return self.take(|state| &mut state.background, most);
         }
         self.account_alone(now)
     }
@@ -204,10 +211,15 @@ impl Writer {
             return false;
         }
         let due_at = *self.due_at.get_or_insert(now + settings.batch_wait);
-        state.background.len() >= settings.batch_rows
+        state.background.len() >= self.background_rows(&state, now)
             || due_at <= now
             || !state.flushes.is_empty()
             || state.closing.is_some()
+    }
+
+    /// The most events of the next background batch.
+    pub(super) fn background_rows(&self, state: &State, now: Instant) -> usize {
+        self.pace.rows(now, state.background.len(), &self.shared.settings)
     }
 
     fn account_alone(&mut self, now: Instant) -> Option<Piece> {
@@ -228,12 +240,12 @@ impl Writer {
     }
 
     /// Takes a batch out of a queue, with what the emitter says of itself.
-    fn take(&self, queue: fn(&mut State) -> &mut VecDeque<Event>) -> Option<Piece> {
+    fn take(&self, queue: fn(&mut State) -> &mut VecDeque<Event>, most: usize) -> Option<Piece> {
         // The clock is other people's code: never under the lock.
         let now = (self.clock)();
         let mut state = self.shared.lock();
         let queue = queue(&mut state);
-        let count = queue.len().min(self.shared.settings.batch_rows);
+        let count = queue.len().min(most);
         if count == 0 {
             return None;
         }
@@ -293,11 +305,12 @@ impl Writer {
             (true, Some(_)) => WakeOn::Waiting,
             (true, None) => WakeOn::Any,
         };
+        state.batch_rows = self.background_rows(&state, now);
         let can_put = self.background.is_free(now);
         let mut due = None;
         if !state.background.is_empty() {
             let due_at = *self.due_at.get_or_insert(now + self.shared.settings.batch_wait);
-            let is_batch = state.background.len() >= self.shared.settings.batch_rows;
+            let is_batch = state.background.len() >= state.batch_rows;
             let is_wanted = !state.flushes.is_empty() || state.closing.is_some();
             if can_put && self.background.pieces.is_empty() && (is_batch || is_wanted || due_at <= now) {
                 return;
