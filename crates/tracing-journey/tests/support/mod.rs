@@ -12,7 +12,7 @@ use tracing_journey::{Builder, JourneyHandle};
 use tracing_subscriber::{Layer, layer::Context};
 
 /// How long a test waits for what must come.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// A builder that reads nothing from the environment and opens no port.
 pub(crate) fn builder() -> Builder {
