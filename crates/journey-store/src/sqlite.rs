@@ -48,7 +48,7 @@ use parking_lot::Mutex;
 use self::{
     catalogue::Catalogue,
     error::explain_io,
-    log::Copier,
+    log::{Copier, LogLimits},
     reader::{Job, Reader},
     schema::Writing,
     traces::Related,
@@ -162,7 +162,7 @@ impl SqliteStore {
             }
         }
         let (commands, received) = mpsc::sync_channel(config.waiting_batches.max(1));
-        let copier = Copier::start(catalogue.clone())?;
+        let copier = Copier::start(catalogue.clone(), LogLimits::DEFAULT)?;
         let writer = Writer::new(catalogue.clone(), copier, config.retention_nanos(), how, config.open_files);
         let writing = spawn("journey-store-write", move || writer.run(&received))?;
         let mut store = Self::read(catalogue, &config, Some(commands))?;

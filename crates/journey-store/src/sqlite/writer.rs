@@ -2,7 +2,6 @@
 
 use std::sync::{
     Arc,
-    atomic::Ordering,
     mpsc::{Receiver, TryRecvError},
 };
 
@@ -13,7 +12,7 @@ use super::{
     catalogue::{Catalogue, DayFile},
     error::{Failure, explain, explain_io},
     expire,
-    log::{self, Copier, LONG_LOG},
+    log::{self, Copier},
     open_days::OpenDays,
     put,
     schema::{self, Writing},
@@ -190,7 +189,7 @@ impl Writer {
     }
 
     pub(super) fn give_back(&mut self, file: &Arc<DayFile>, connection: Connection) {
-        if file.log_pages.load(Ordering::Relaxed) >= LONG_LOG && !self.long.iter().any(|long| Arc::ptr_eq(long, file)) {
+        if self.copier.is_long(file) && !self.long.iter().any(|long| Arc::ptr_eq(long, file)) {
             self.long.push(Arc::clone(file));
         }
         self.open.give_back(file, connection);
