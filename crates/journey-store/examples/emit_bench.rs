@@ -199,6 +199,10 @@ impl EventStore for Hangs {
         self.0.daily(first, last)
     }
 
+    fn due(&self, first: String, last: String) -> Answer<Vec<String>> {
+        self.0.due(first, last)
+    }
+
     fn accounts(&self) -> Answer<Vec<EmitterAccount>> {
         self.0.accounts()
     }

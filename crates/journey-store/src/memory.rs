@@ -140,6 +140,14 @@ impl EventStore for MemoryStore {
         })
     }
 
+    fn due(&self, first: String, last: String) -> Answer<Vec<String>> {
+        self.answer(|kept| {
+            let (first, last): (Day, Day) = (first.parse()?, last.parse()?);
+            let due = kept.days.iter().filter(|(day, kept)| (first..=last).contains(day) && kept.is_due);
+            Ok(due.map(|(day, _)| day.to_string()).collect())
+        })
+    }
+
     fn accounts(&self) -> Answer<Vec<EmitterAccount>> {
         self.answer(|kept| Ok(kept.accounts()))
     }

@@ -169,6 +169,15 @@ impl EventStore for PostgresStore {
         })
     }
 
+    fn due(&self, first: String, last: String) -> Answer<Vec<String>> {
+        let database = Arc::clone(&self.database);
+        self.worker.ask(self.limits.0, async move {
+            let lease = database.lease().await?;
+            let due = statistics::due(&lease, &first, &last).await;
+            lease.settle(due)
+        })
+    }
+
     fn accounts(&self) -> Answer<Vec<EmitterAccount>> {
         let database = Arc::clone(&self.database);
         self.worker.ask(self.limits.1, async move { statistics::accounts(&database).await })

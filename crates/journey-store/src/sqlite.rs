@@ -278,6 +278,10 @@ impl EventStore for SqliteStore {
         self.ask(move |reader| reader.daily(&first, &last))
     }
 
+    fn due(&self, first: String, last: String) -> Answer<Vec<String>> {
+        self.ask(move |reader| reader.due(&first, &last))
+    }
+
     fn accounts(&self) -> Answer<Vec<EmitterAccount>> {
         self.ask(Reader::accounts)
     }

@@ -52,6 +52,9 @@ pub trait EventStore: Send + Sync + fmt::Debug {
     /// Statistics as they were recomputed last, of days from `first` to `last` (both as `2026-11-20`, both included).
     fn daily(&self, first: String, last: String) -> Answer<Vec<DailyStatistic>>;
 
+    /// Those of these days that got events since their statistics were computed, oldest first: their statistics tell of a part.
+    fn due(&self, first: String, last: String) -> Answer<Vec<String>>;
+
     /// What every emitter last said of itself, with the rows that are stored of it.
     fn accounts(&self) -> Answer<Vec<EmitterAccount>>;
 

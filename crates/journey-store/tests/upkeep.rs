@@ -229,6 +229,10 @@ impl EventStore for Kept {
     fn daily(&self, first: String, last: String) -> Answer<Vec<DailyStatistic>> {
         self.store.daily(first, last)
     }
+
+    fn due(&self, first: String, last: String) -> Answer<Vec<String>> {
+        self.store.due(first, last)
+    }
     fn accounts(&self) -> Answer<Vec<EmitterAccount>> {
         self.store.accounts()
     }

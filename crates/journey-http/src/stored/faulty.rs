@@ -85,6 +85,10 @@ impl EventStore for Faulty {
         self.through(|store| store.daily(first, last))
     }
 
+    fn due(&self, first: String, last: String) -> Answer<Vec<String>> {
+        self.through(|store| store.due(first, last))
+    }
+
     fn accounts(&self) -> Answer<Vec<EmitterAccount>> {
         self.through(EventStore::accounts)
     }

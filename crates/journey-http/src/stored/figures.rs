@@ -37,6 +37,8 @@ pub(super) async fn daily(desk: &Desk, parts: &Parts, params: &Params, now: i64)
     let (first, last) = (day_of(now.saturating_sub((days - 1) * DAY)), day_of(now));
     let headers = parts.headers.clone();
     let question = move |reader: TraceReader| async move {
+        // Before the statistics: what is computed in between is called due, and is not wrong.
+        let due = reader.store().due(first.clone(), last.clone()).await?;
         let mut statistics = reader.store().daily(first.clone(), last.clone()).await?;
         statistics.retain(|line| route.as_ref().is_none_or(|route| line.route == *route));
         statistics.retain(|line| leg.as_ref().is_none_or(|leg| line.leg == *leg));
@@ -45,7 +47,7 @@ pub(super) async fn daily(desk: &Desk, parts: &Parts, params: &Params, now: i64)
         });
         let truncated = statistics.len() > limit;
         statistics.truncate(limit);
-        let view = DailyView { first, last, statistics, truncated };
+        let view = DailyView { first, last, statistics, due, truncated };
         Ok::<_, Refusal>(Reply::json(&view).into_response(&headers))
     };
     desk.ask(Length::Long, question).await

@@ -111,6 +111,9 @@ pub struct DailyView {
     pub last: String,
     /// One line a day, route and leg; the newest day first.
     pub statistics: Vec<DailyStatistic>,
+    /// Days that got events since their statistics were computed, the oldest first: what is said of them is not all.
+    #[serde(default)]
+    pub due: Vec<String>,
     /// There are more lines than `limit`: name a route or a leg.
     pub truncated: bool,
 }

@@ -33,6 +33,10 @@ fn all_days(store: &dyn EventStore) -> Result<Vec<DailyStatistic>, super::Broken
     Ok(wait(store.daily("2026-01-01".to_owned(), "2026-12-31".to_owned()))?)
 }
 
+fn due_days(store: &dyn EventStore) -> Result<Vec<String>, super::Broken> {
+    Ok(wait(store.due("2026-01-01".to_owned(), "2026-12-31".to_owned()))?)
+}
+
 /// By day, then route, then leg.
 fn expected_statistics(events: &[Event]) -> Vec<DailyStatistic> {
     let mut days: BTreeMap<Day, Vec<&Event>> = BTreeMap::new();
@@ -47,8 +51,11 @@ fn recomputed(trial: &Trial<'_>) -> Outcome {
     let events = random_events(&mut Dice::new(trial.seed ^ 9), 900, 80)?;
     put_new(&*store, &events)?;
     must_equal!(all_days(&*store)?, vec![], "the statistics before anything was computed");
+    let stored = wait(store.info())?.days;
+    must_equal!(due_days(&*store)?, stored, "the days that are due");
     let days = wait(store.recompute())?;
-    must_equal!(days, wait(store.info())?.days, "the days that were recomputed");
+    must_equal!(days, stored, "the days that were recomputed");
+    must_equal!(due_days(&*store)?, Vec::<String>::new(), "the days that are due after that");
     let expected = expected_statistics(&events);
     must!(expected.len() > 20, "there is too little to compare");
     must_equal!(all_days(&*store)?, expected, "the statistics");
@@ -70,6 +77,9 @@ fn late_event(trial: &Trial<'_>) -> Outcome {
     (late.duration, late.status) = (Some(77_000_000), EventStatus::Success);
     put_new(&*store, std::slice::from_ref(&late))?;
     events.push(late);
+    must_equal!(due_days(&*store)?, ["2026-11-15".to_owned()], "the days that are due");
+    let later = wait(store.due("2026-11-16".to_owned(), "2026-12-31".to_owned()))?;
+    must_equal!(later, Vec::<String>::new(), "of the days after it, those that are due");
     must_equal!(wait(store.recompute())?, ["2026-11-15".to_owned()], "the days to recompute");
     must_equal!(all_days(&*store)?, expected_statistics(&events), "the statistics");
     Ok(())

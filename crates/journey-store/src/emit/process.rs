@@ -21,8 +21,8 @@ use crate::{
 /// Gives 64 random bits at every call, other ones in every process, also after a `fork`.
 pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// The greatest number of an emitter: stores keep signed numbers.
-const MAX_EMITTER: u64 = i64::MAX as u64;
+/// The greatest number of an emitter: 53 bits, which every reader of JSON takes exactly.
+const MAX_EMITTER: u64 = (1 << 53) - 1;
 
 /// The process that made an emitter, and those that were forked from it since.
 #[derive(Debug)]

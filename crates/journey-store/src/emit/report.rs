@@ -25,7 +25,7 @@ impl ReportSource for Emitter {
         let stats = self.stats();
         let number = stats.emitter.to_string();
         let mut report = serde_json::to_value(stats).unwrap_or_default();
-        // As text: it is a name and no figure, and too long for the numbers of many readers.
+        // As text: it is a name and no figure.
         report["emitter"] = number.into();
         report
     }

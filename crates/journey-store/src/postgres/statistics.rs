@@ -131,6 +131,15 @@ pub(super) async fn daily(client: &Client, first: &str, last: &str) -> Result<Ve
     rows.iter().map(statistic).collect()
 }
 
+/// Those of the days that got events since their statistics were computed.
+pub(super) async fn due(client: &Client, first: &str, last: &str) -> Result<Vec<String>, StoreError> {
+    let (first, last): (Day, Day) = (first.parse()?, last.parse()?);
+    let sql = "SELECT DISTINCT day - date '1970-01-01' FROM dirty_days \
+               WHERE day BETWEEN date '1970-01-01' + $1::integer AND date '1970-01-01' + $2::integer ORDER BY 1";
+    let rows = client.query(sql, &[&day_number(first), &day_number(last)]).await?;
+    rows.iter().map(|row| Ok(day_of_number(row.try_get(0)?).to_string())).collect()
+}
+
 /// What every emitter last said of itself, with rows counted there and then: a count that was kept beside them would
 /// prove nothing.
 pub(super) async fn accounts(database: &Database) -> Result<Vec<EmitterAccount>, StoreError> {

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     cursor::{EventPlace, page_size},
     daily::DayTimings,
+    day::Day,
     event::Event,
     store::{Page, ScanFilter, StoreError, StoreErrorKind},
 };
@@ -54,14 +55,7 @@ impl Reader {
         };
         let mut recomputed = Vec::new();
         for file in self.days()? {
-            let state = self.ask(&file, |connection| {
-                let mut state = connection.prepare_cached("SELECT changes, computed FROM state")?;
-                state.query_row((), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
-            })?;
-            let Some((changes, computed)) = state else { continue };
-            if changes == computed {
-                continue;
-            }
+            let Some(changes) = self.changes_since(&file)? else { continue };
             // What is stored from now on may be counted already; then the day is due again and counted anew.
             let Some(mut timings) = self.timings(&file)? else { continue };
             let statistics = timings.finish(&file.day.to_string());
@@ -73,6 +67,27 @@ impl Reader {
             recomputed.push(file.day.to_string());
         }
         Ok(recomputed)
+    }
+
+    /// Those of the days that got events since their statistics were computed.
+    pub(super) fn due(&mut self, first: &str, last: &str) -> Result<Vec<String>, StoreError> {
+        let (first, last): (Day, Day) = (first.parse()?, last.parse()?);
+        let mut due = Vec::new();
+        for file in self.days()? {
+            if (first..=last).contains(&file.day) && self.changes_since(&file)?.is_some() {
+                due.push(file.day.to_string());
+            }
+        }
+        Ok(due)
+    }
+
+    /// How often a day got events, where it got some since its statistics were computed; `None` also where it cannot be read.
+    fn changes_since(&mut self, file: &Arc<DayFile>) -> Result<Option<i64>, StoreError> {
+        let state = self.ask(file, |connection| {
+            let mut state = connection.prepare_cached("SELECT changes, computed FROM state")?;
+            state.query_row((), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        })?;
+        Ok(state.and_then(|(changes, computed)| (changes != computed).then_some(changes)))
     }
 
     /// The durations of a day; `None` where it cannot be read.

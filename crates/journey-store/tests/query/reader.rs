@@ -185,6 +185,9 @@ impl EventStore for Broken {
     fn daily(&self, _: String, _: String) -> Answer<Vec<DailyStatistic>> {
         self.answer(Vec::new())
     }
+    fn due(&self, _: String, _: String) -> Answer<Vec<String>> {
+        self.answer(Vec::new())
+    }
     fn accounts(&self) -> Answer<Vec<EmitterAccount>> {
         self.answer(Vec::new())
     }

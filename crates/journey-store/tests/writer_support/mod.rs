@@ -167,6 +167,10 @@ impl EventStore for FaultyStore {
         self.kept.daily(first, last)
     }
 
+    fn due(&self, first: String, last: String) -> Answer<Vec<String>> {
+        self.kept.due(first, last)
+    }
+
     fn accounts(&self) -> Answer<Vec<EmitterAccount>> {
         self.kept.accounts()
     }

@@ -20,7 +20,7 @@ pub(crate) fn stats(view: &DailyView, one_leg: bool, look: &Look) -> Page {
     let arrow = look.pick("→", "->");
     if view.statistics.is_empty() {
         page.say(Tone::Faint, format!("No statistics of {first} {arrow} {last} (UTC)."));
-        page.say(Tone::Faint, "A service that stores events works them out when it starts and once a minute.");
+        say_due(view, &mut page, look);
         return page;
     }
     page.line().put(Tone::Strong, format!("Days {first} {arrow} {last} (UTC)")).line();
@@ -40,6 +40,10 @@ pub(crate) fn stats(view: &DailyView, one_leg: bool, look: &Look) -> Page {
         table.row(row(name, line, look));
     }
     table.draw(0, look, &mut page);
+    if !view.due.is_empty() {
+        page.line();
+        say_due(view, &mut page, look);
+    }
     if view.statistics.iter().any(|line| line.count < NEEDED[2]) {
         let [p50, p95, p99] = NEEDED;
         let text = format!("~ rests on too few values to be reliable ({p50} for p50, {p95} for p95, {p99} for p99)");
@@ -49,6 +53,23 @@ pub(crate) fn stats(view: &DailyView, one_leg: bool, look: &Look) -> Page {
         }
     }
     page
+}
+
+/// Which days are not told of, or not to their end.
+fn say_due(view: &DailyView, page: &mut Page, look: &Look) {
+    const WHEN: &str =
+        "A service that stores events works statistics out when it starts, and once a minute while events come.";
+    let days: Vec<_> = view.due.iter().map(|day| clean(day, look)).collect();
+    let due = match &days[..] {
+        [] => WHEN.to_owned(),
+        [day] => format!("Events of {day} came later and are not counted here. {WHEN}"),
+        [first, .., last] => {
+            format!("Events of {} days ({first} to {last}) came later and are not counted here. {WHEN}", days.len())
+        }
+    };
+    for line in wrap(&due, look.width) {
+        page.say(Tone::Faint, line);
+    }
 }
 
 fn table(title: &'static str) -> Table {

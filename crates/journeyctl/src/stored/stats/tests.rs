@@ -44,6 +44,21 @@ fn one_leg_is_a_table_of_days() {
 fn no_statistics_are_said_with_the_days_that_were_asked_for() {
     assert_eq!(
         drawn(Some("nothing"), &LOOK),
-        "No statistics of 2026-11-15 → 2026-11-21 (UTC).\nA service that stores events works them out when it starts and once a minute.\n"
+        "No statistics of 2026-11-15 → 2026-11-21 (UTC).\n\
+         A service that stores events works statistics out when it starts, and once a minute while events\n\
+         come.\n"
     );
+}
+
+#[test]
+fn days_that_are_not_told_to_their_end_are_named() {
+    let said = |due: &[&str]| {
+        let due = due.iter().map(|day| (*day).to_owned()).collect();
+        let (first, last) = ("2026-11-15".to_owned(), "2026-11-21".to_owned());
+        let look = Look { width: 200, ..LOOK };
+        stats(&DailyView { first, last, due, ..DailyView::default() }, false, &look).to_text(&look)
+    };
+    assert!(said(&["2026-11-20"]).contains("\nEvents of 2026-11-20 came later and are not counted here. A service"));
+    let several = said(&["2026-11-18", "2026-11-19", "2026-11-20"]);
+    assert!(several.contains("\nEvents of 3 days (2026-11-18 to 2026-11-20) came later"), "{several}");
 }
