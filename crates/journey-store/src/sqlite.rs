@@ -36,6 +36,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, SyncSender, TrySendError},
     },
     thread::{self, JoinHandle},
@@ -108,6 +109,8 @@ pub struct SqliteStore {
     /// Taken when it is dropped, so that the threads end.
     jobs: Option<SyncSender<Job>>,
     threads: Vec<JoinHandle<()>>,
+    /// It is being dropped: what takes long is given up.
+    closing: Arc<AtomicBool>,
     /// Held for as long as the writer lives.
     lock: Option<File>,
     /// Nanoseconds.
@@ -193,10 +196,12 @@ impl SqliteStore {
     ) -> Result<Self, StoreError> {
         let (jobs, received) = mpsc::sync_channel(WAITING_QUESTIONS);
         let received = Arc::new(Mutex::new(received));
-        let (threads, retention) = (Vec::new(), config.retention_nanos());
-        let mut store = Self { writer: writer.clone(), jobs: Some(jobs), threads, lock: None, retention };
+        let (threads, retention, closing) = (Vec::new(), config.retention_nanos(), Arc::default());
+        let mut store = Self { writer: writer.clone(), jobs: Some(jobs), threads, closing, lock: None, retention };
         for _ in 0..config.readers.max(1) {
-            let reader = Reader::new(catalogue.clone(), config.open_files, config.busy_timeout, writer.clone());
+            let closing = store.closing.clone();
+            let reader =
+                Reader::new(catalogue.clone(), config.open_files, config.busy_timeout, writer.clone(), closing);
             let received = received.clone();
             store.threads.push(spawn("journey-store-read", move || reader.run(&received))?);
         }
@@ -301,6 +306,7 @@ impl EventStore for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
         self.jobs = None;
         self.writer = None;
         for thread in self.threads.drain(..) {
@@ -323,4 +329,28 @@ fn closed() -> StoreError {
 
 fn refused<T: Send + 'static>(why: &str) -> Answer<T> {
     Box::pin(future::ready(Err(StoreError::new(StoreErrorKind::Unavailable, why))))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+
+    use super::*;
+    use crate::{
+        event::{Event, SpanId},
+        wait,
+    };
+
+    #[test]
+    fn a_store_that_is_dropped_gives_up_to_recompute() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(SqliteConfig::new(folder.path())).unwrap();
+        let now = 1_795_132_800_000_000_000;
+        let event = Event::new(TraceId::new(1).unwrap(), SpanId::new(1).unwrap(), "stage:completed", now);
+        wait(store.put(Arc::new(Batch { events: vec![event], account: None, now }))).unwrap();
+        store.closing.store(true, Ordering::Relaxed);
+        assert_eq!(wait(store.recompute()).unwrap_err(), closed());
+        store.closing.store(false, Ordering::Relaxed);
+        assert_eq!(wait(store.recompute()).unwrap().len(), 1, "the next one does it");
+    }
 }

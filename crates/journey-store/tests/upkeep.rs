@@ -112,6 +112,28 @@ fn statistics_are_recomputed_after_new_events_at_most_once_a_minute() {
 }
 
 #[test]
+fn what_came_since_is_recomputed_at_the_end_unless_the_store_hangs() {
+    let store = Kept::new();
+    let emitter = store.builder().start().unwrap();
+    until(&emitter, |stats| stats.recomputed == 1);
+    timed(&emitter);
+    let stats = emitter.shutdown(LONG);
+    assert_eq!((stats.recomputed, store.counted()), (2, 1));
+    assert_eq!(wait(store.due("2026-01-01".to_owned(), "2026-12-31".to_owned())).unwrap(), Vec::<String>::new());
+
+    let emitter = store.builder().start().unwrap();
+    until(&emitter, |stats| stats.recomputed == 1);
+    timed(&emitter);
+    store.hangs.store(true, SeqCst);
+    let began = Instant::now();
+    let stats = emitter.shutdown(LONG);
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+    assert_eq!((stats.stored, stats.recomputed, store.counted()), (1, 1, 1));
+    let due = wait(store.store.due("2026-01-01".to_owned(), "2026-12-31".to_owned())).unwrap();
+    assert_eq!(due.len(), 1, "and it is said");
+}
+
+#[test]
 fn days_beyond_the_retention_of_the_store_go_once_an_hour() {
     let store = Kept::new();
     let emitter = store.builder().start().unwrap();

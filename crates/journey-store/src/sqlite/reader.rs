@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender},
     },
     time::Duration,
@@ -38,6 +39,8 @@ pub(super) struct Reader {
     busy_timeout: Duration,
     /// Where the writer is; `None` where the store was opened for reading only, and somebody else may write.
     pub(super) writer: Option<SyncSender<Command>>,
+    /// The store is being dropped.
+    closing: Arc<AtomicBool>,
     /// Something that may belong to the answer could not be read.
     pub(super) has_skipped: bool,
 }
@@ -48,8 +51,14 @@ impl Reader {
         open_files: usize,
         busy_timeout: Duration,
         writer: Option<SyncSender<Command>>,
+        closing: Arc<AtomicBool>,
     ) -> Self {
-        Self { catalogue, open: OpenDays::new(open_files), busy_timeout, writer, has_skipped: false }
+        Self { catalogue, open: OpenDays::new(open_files), busy_timeout, writer, closing, has_skipped: false }
+    }
+
+    /// An error once the store is being dropped, for what takes long: whoever drops it waits for its threads.
+    pub(super) fn go_on(&self) -> Result<(), StoreError> {
+        if self.closing.load(Ordering::Relaxed) { Err(super::closed()) } else { Ok(()) }
     }
 
     /// Works until nobody can ask any more.

@@ -100,6 +100,7 @@ impl Reader {
         );
         let mut after: (Vec<u8>, i64, i64, i64) = (Vec::new(), i64::MIN, -1, -1);
         loop {
+            self.go_on()?;
             let events = self.ask(file, |connection| {
                 let mut events = connection.prepare_cached(&sql)?;
                 let place = params![after.0, after.1, after.2, after.3, ROWS_AT_ONCE as i64];

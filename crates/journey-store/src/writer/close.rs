@@ -21,6 +21,9 @@ impl Writer {
         }
         self.shared.end("it was not stored by the deadline of the shutdown");
         self.say_last(context, until);
+        if let Some(keeper) = self.keeper.take() {
+            keeper.finish(&*self.store, &self.shared, until, context);
+        }
     }
 
     fn keep_what_is_left(&mut self) {

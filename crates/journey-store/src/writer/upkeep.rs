@@ -3,6 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -39,6 +40,8 @@ pub(super) struct Keeper {
     seen: u64,
     /// The store was asked to recompute since then, and did. An earlier process may have left days that are due.
     is_fresh: bool,
+    /// How long that took, the last time.
+    took: Duration,
 }
 
 /// Something that is due again and again.
@@ -60,7 +63,7 @@ impl Keeper {
     pub(super) fn new(upkeep: Upkeep, clock: i64) -> Self {
         let retry = nanos(upkeep.recompute.min(upkeep.expire));
         let (recompute, expire) = (Chore::new(upkeep.recompute, clock), Chore::new(upkeep.expire, clock));
-        Self { recompute, expire, retry, seen: 0, is_fresh: false }
+        Self { recompute, expire, retry, seen: 0, is_fresh: false, took: Duration::ZERO }
     }
 
     /// Asks the store for what is due, and takes its answers; whether there was something to do.
@@ -102,6 +105,7 @@ impl Keeper {
             let mut state = shared.lock();
             match answer {
                 Ok(_) => {
+                    self.took = took;
                     state.kept_up.recomputed += 1;
                     state.kept_up.error = None;
                     let pause = self.recompute.every.max(nanos(took.saturating_mul(SHARE)));
@@ -115,6 +119,26 @@ impl Keeper {
             }
         }
         did
+    }
+
+    /// Recomputes a last time where events came since, so that the statistics tell of all of them; not where that lately took
+    /// longer than there is time for. What was asked before is given up.
+    pub(super) fn finish(mut self, store: &dyn EventStore, shared: &Shared, until: Instant, context: &mut Context<'_>) {
+        let now = Instant::now();
+        if !self.has_new(shared.lock().put()) || self.took > until.saturating_duration_since(now) {
+            return;
+        }
+        self.recompute.ask(now, || store.recompute());
+        loop {
+            let now = Instant::now();
+            match self.recompute.poll(now, context) {
+                Some((Ok(_), _)) => return shared.lock().kept_up.recomputed += 1,
+                Some((Err(error), _)) => return shared.lock().kept_up.failed(error),
+                // The next start does it.
+                None if until <= now => return,
+                None => thread::park_timeout(until - now),
+            }
+        }
     }
 
     /// How long there is nothing to do, unless the store answers or events come.

@@ -58,7 +58,7 @@ pub(crate) struct Writer {
     pub(super) said: Said,
     account_due: Option<Instant>,
     pace: Pace,
-    keeper: Option<Keeper>,
+    pub(super) keeper: Option<Keeper>,
 }
 
 impl Writer {

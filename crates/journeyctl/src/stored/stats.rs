@@ -57,8 +57,7 @@ pub(crate) fn stats(view: &DailyView, one_leg: bool, look: &Look) -> Page {
 
 /// Which days are not told of, or not to their end.
 fn say_due(view: &DailyView, page: &mut Page, look: &Look) {
-    const WHEN: &str =
-        "A service that stores events works statistics out when it starts, and once a minute while events come.";
+    const WHEN: &str = "A service that stores events works statistics out when it starts and ends, and once a minute while events come.";
     let days: Vec<_> = view.due.iter().map(|day| clean(day, look)).collect();
     let due = match &days[..] {
         [] => WHEN.to_owned(),

@@ -45,8 +45,8 @@ fn no_statistics_are_said_with_the_days_that_were_asked_for() {
     assert_eq!(
         drawn(Some("nothing"), &LOOK),
         "No statistics of 2026-11-15 → 2026-11-21 (UTC).\n\
-         A service that stores events works statistics out when it starts, and once a minute while events\n\
-         come.\n"
+         A service that stores events works statistics out when it starts and ends, and once a minute while\n\
+         events come.\n"
     );
 }
 
