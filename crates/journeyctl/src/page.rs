@@ -7,7 +7,10 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use crate::{look::Look, text::width};
+use crate::{
+    look::Look,
+    text::{width, wrap},
+};
 
 /// Lines of text with tones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +64,14 @@ impl Page {
     /// A whole line of one tone.
     pub(crate) fn say(&mut self, tone: Tone, text: impl Into<String>) -> &mut Self {
         self.line().put(tone, text)
+    }
+
+    /// A text in lines of at most `columns`, all of one tone.
+    pub(crate) fn paragraph(&mut self, tone: Tone, text: &str, columns: usize) -> &mut Self {
+        for line in wrap(text, columns) {
+            self.say(tone, line);
+        }
+        self
     }
 
     /// Adds parts with something between them to a new line, and goes on beneath where the terminal ends.

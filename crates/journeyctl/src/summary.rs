@@ -41,8 +41,8 @@ pub(crate) fn summary(view: &SummaryView, look: &Look) -> Page {
     if !legend.is_empty() {
         page.line();
     }
-    for line in legend.iter().flat_map(|text| wrap(text, look.width)) {
-        page.say(Tone::Faint, line);
+    for text in &legend {
+        page.paragraph(Tone::Faint, text, look.width);
     }
     page
 }
@@ -50,9 +50,7 @@ pub(crate) fn summary(view: &SummaryView, look: &Look) -> Page {
 /// Losses stand at the top: figures that rest on a part of the truth have to say so.
 pub(crate) fn lost(view: &AccountingView, look: &Look, page: &mut Page) {
     if let Some(text) = lost_text(view, look) {
-        for line in wrap(&text, look.width) {
-            page.say(Tone::Bad, line);
-        }
+        page.paragraph(Tone::Bad, &text, look.width);
     }
 }
 

@@ -131,10 +131,10 @@ impl EmitterBuilder {
     /// Sets how often the emitter looks after its store: recomputes daily statistics after new events, and drops the days
     /// that are beyond the store's retention. Defaults to a minute and an hour, by the emitter's [`clock`](Self::clock).
     ///
-    /// Both are done once when the emitter starts; what came since is recomputed when it is shut down, where that takes less than
-    /// a third of a second. Recomputing takes at most about a hundredth of the time: where it takes
-    /// long, it is done more seldom. What fails is counted, see [`WriterStats`](crate::WriterStats), and never holds up
-    /// events. Several emitters on one store may all do it.
+    /// Both are done once when the emitter starts; what came since is recomputed when it is shut down, where that takes less
+    /// than a third of a second. Recomputing takes at most about a hundredth of the time: where it takes long, it is done more
+    /// seldom. What fails is counted, see [`WriterStats`](crate::WriterStats), and never holds up events. Several emitters on
+    /// one store may all do it.
     pub fn upkeep(mut self, recompute: Duration, expire: Duration) -> Self {
         self.settings.upkeep = Some(Upkeep { recompute, expire });
         self

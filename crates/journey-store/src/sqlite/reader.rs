@@ -81,6 +81,14 @@ impl Reader {
         Ok(days)
     }
 
+    /// Those from one day to another (`2026-11-20`), both included.
+    pub(super) fn days_between(&mut self, first: &str, last: &str) -> Result<Vec<Arc<DayFile>>, StoreError> {
+        let (first, last): (Day, Day) = (first.parse()?, last.parse()?);
+        let mut days = self.days()?;
+        days.retain(|file| (first..=last).contains(&file.day));
+        Ok(days)
+    }
+
     /// Asks one file; `None` where it is damaged or was dropped meanwhile.
     pub(super) fn ask<T>(
         &mut self,
@@ -161,17 +169,14 @@ impl Reader {
     }
 
     pub(super) fn daily(&mut self, first: &str, last: &str) -> Result<Vec<DailyStatistic>, StoreError> {
-        let (first, last): (Day, Day) = (first.parse()?, last.parse()?);
         let mut statistics = Vec::new();
-        for file in self.days()? {
-            if (first..=last).contains(&file.day) {
-                let day = file.day.to_string();
-                let found = self.ask(&file, |connection| {
-                    let mut rows = connection.prepare_cached("SELECT * FROM statistics ORDER BY route, leg")?;
-                    rows.query_map((), |row| read_statistic(&day, row))?.collect::<Result<Vec<_>, _>>()
-                })?;
-                statistics.extend(found.unwrap_or_default());
-            }
+        for file in self.days_between(first, last)? {
+            let day = file.day.to_string();
+            let found = self.ask(&file, |connection| {
+                let mut rows = connection.prepare_cached("SELECT * FROM statistics ORDER BY route, leg")?;
+                rows.query_map((), |row| read_statistic(&day, row))?.collect::<Result<Vec<_>, _>>()
+            })?;
+            statistics.extend(found.unwrap_or_default());
         }
         Ok(statistics)
     }

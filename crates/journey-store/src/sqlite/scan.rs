@@ -13,7 +13,6 @@ use super::{
 use crate::{
     cursor::{EventPlace, page_size},
     daily::DayTimings,
-    day::Day,
     event::Event,
     store::{Page, ScanFilter, StoreError, StoreErrorKind},
 };
@@ -71,10 +70,9 @@ impl Reader {
 
     /// Those of the days that got events since their statistics were computed.
     pub(super) fn due(&mut self, first: &str, last: &str) -> Result<Vec<String>, StoreError> {
-        let (first, last): (Day, Day) = (first.parse()?, last.parse()?);
         let mut due = Vec::new();
-        for file in self.days()? {
-            if (first..=last).contains(&file.day) && self.changes_since(&file)?.is_some() {
+        for file in self.days_between(first, last)? {
+            if self.changes_since(&file)?.is_some() {
                 due.push(file.day.to_string());
             }
         }

@@ -106,8 +106,7 @@ impl Keeper {
             match answer {
                 Ok(_) => {
                     self.took = took;
-                    state.kept_up.recomputed += 1;
-                    state.kept_up.error = None;
+                    state.kept_up.recomputed();
                     let pause = self.recompute.every.max(nanos(took.saturating_mul(SHARE)));
                     self.recompute.due_at = clock.saturating_add(pause);
                 }
@@ -132,7 +131,7 @@ impl Keeper {
         loop {
             let now = Instant::now();
             match self.recompute.poll(now, context) {
-                Some((Ok(_), _)) => return shared.lock().kept_up.recomputed += 1,
+                Some((Ok(_), _)) => return shared.lock().kept_up.recomputed(),
                 Some((Err(error), _)) => return shared.lock().kept_up.failed(error),
                 // The next start does it.
                 None if until <= now => return,
@@ -153,6 +152,11 @@ impl Keeper {
 }
 
 impl KeptUp {
+    fn recomputed(&mut self) {
+        self.recomputed += 1;
+        self.error = None;
+    }
+
     fn failed(&mut self, error: StoreError) {
         self.failed += 1;
         self.error = Some(error.message);

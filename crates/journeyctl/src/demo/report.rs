@@ -17,7 +17,6 @@ use crate::{
     page::{Page, Tone},
     plan::Plan,
     show, summary,
-    text::wrap,
 };
 
 const SIMULATED: &str = "The agent's thinking time, the platforms' network and the pace of the people are simulated; \
@@ -58,8 +57,8 @@ impl Findings {
             "{} messages in {seconds:.1} s: three channel plugins, a bus, SQLite, an agent and an API in one process.",
             self.counts.sent
         );
-        paragraph(Tone::Strong, &line, look, &mut page);
-        paragraph(Tone::Faint, SIMULATED, look, &mut page);
+        page.paragraph(Tone::Strong, &line, look.width);
+        page.paragraph(Tone::Faint, SIMULATED, look.width);
         page.line();
         let mut text = page.to_text(look);
         if let Some(shown) = &self.shown {
@@ -91,7 +90,7 @@ impl Findings {
     pub(super) fn ending(&self, report: &Report, look: &Look) -> String {
         let mut page = Page::default();
         let Counts { sent, .. } = self.counts;
-        paragraph(Tone::Plain, &format!("Stopped after {sent} messages: {report}."), look, &mut page);
+        page.paragraph(Tone::Plain, &format!("Stopped after {sent} messages: {report}."), look.width);
         page.to_text(look)
     }
 
@@ -101,16 +100,16 @@ impl Findings {
         let dropped = dropped(&self.summary.accounting);
         let Counts { sent, delivered, failed, unanswered, .. } = &self.counts;
         page.line();
-        paragraph(Tone::Faint, WHOLE_SECONDS, look, &mut page);
+        page.paragraph(Tone::Faint, WHOLE_SECONDS, look.width);
         page.line();
         let line = format!("Checkpoints: {offered} offered = {recorded} recorded + {dropped} dropped.");
-        paragraph(Tone::Plain, &line, look, &mut page);
+        page.paragraph(Tone::Plain, &line, look.width);
         let line = format!(
             "Messages: {sent} sent = {delivered} delivered + {failed} failed on purpose + {unanswered} never answered, on purpose."
         );
-        paragraph(Tone::Plain, &line, look, &mut page);
+        page.paragraph(Tone::Plain, &line, look.width);
         for problem in &self.problems {
-            paragraph(Tone::Bad, &format!("Problem: {problem}"), look, &mut page);
+            page.paragraph(Tone::Bad, &format!("Problem: {problem}"), look.width);
         }
         page
     }
@@ -119,18 +118,17 @@ impl Findings {
         let mut page = Page::default();
         page.line();
         if let Some(sent_to) = exported_to() {
-            paragraph(Tone::Plain, &format!("Journeys and metrics go to {sent_to} by OTLP."), look, &mut page);
+            page.paragraph(Tone::Plain, &format!("Journeys and metrics go to {sent_to} by OTLP."), look.width);
         }
         let Some(endpoint) = endpoint(observed) else {
-            paragraph(Tone::Plain, "The debug endpoint is off.", look, &mut page);
+            page.paragraph(Tone::Plain, "The debug endpoint is off.", look.width);
             return page;
         };
         if observed.moved {
-            paragraph(
+            page.paragraph(
                 Tone::Warn,
                 &format!("{DEFAULT_ADDR} is taken, so a free port was taken instead."),
-                look,
-                &mut page,
+                look.width,
             );
         }
         if keep {
@@ -199,12 +197,6 @@ fn endpoint(observed: &Observed) -> Option<String> {
 fn exported_to() -> Option<String> {
     let variables = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
     variables.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-}
-
-fn paragraph(tone: Tone, text: &str, look: &Look, page: &mut Page) {
-    for line in wrap(text, look.width) {
-        page.say(tone, line);
-    }
 }
 
 #[cfg(test)]

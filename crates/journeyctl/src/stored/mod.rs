@@ -28,7 +28,7 @@ use crate::{
     look::Look,
     page::{Page, Tone},
     source::Source,
-    text::{clean, wrap},
+    text::clean,
 };
 
 /// Path of the events of all traces.
@@ -105,9 +105,7 @@ pub(crate) fn why(source: &Source, id: &str, json: bool, look: &Look, out: &mut 
 fn paragraph(view: &StoredTraceView, look: &Look) -> Page {
     let mut page = Page::default();
     let columns = if look.width == Look::UNLIMITED { look.width } else { look.width.min(READABLE) };
-    for line in wrap(&clean(&view.trace.why, look), columns) {
-        page.say(Tone::Plain, line);
-    }
+    page.paragraph(Tone::Plain, &clean(&view.trace.why, look), columns);
     let others = view.other_traces.len() as u64 + view.omitted.other_traces;
     if others > 0 {
         let (noun, id) = (if others == 1 { "trace" } else { "traces" }, view.trace.correlation_id.as_deref());
@@ -115,10 +113,7 @@ fn paragraph(view: &StoredTraceView, look: &Look) -> Page {
             "This is the newest; {others} more {noun} of {}: see `journey trace`",
             clean(id.unwrap_or_default(), look)
         );
-        page.line();
-        for line in wrap(&text, columns) {
-            page.say(Tone::Faint, line);
-        }
+        page.line().paragraph(Tone::Faint, &text, columns);
     }
     page
 }

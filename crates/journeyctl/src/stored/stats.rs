@@ -10,7 +10,7 @@ use crate::{
     page::{Page, Tone},
     summary::NEEDED,
     table::{Cell, Table},
-    text::{clean, column_duration, count, wrap},
+    text::{clean, column_duration, count},
 };
 
 /// Draws days, the newest first; of one leg, how it went from day to day.
@@ -47,10 +47,7 @@ pub(crate) fn stats(view: &DailyView, one_leg: bool, look: &Look) -> Page {
     if view.statistics.iter().any(|line| line.count < NEEDED[2]) {
         let [p50, p95, p99] = NEEDED;
         let text = format!("~ rests on too few values to be reliable ({p50} for p50, {p95} for p95, {p99} for p99)");
-        page.line();
-        for line in wrap(&text, look.width) {
-            page.say(Tone::Faint, line);
-        }
+        page.line().paragraph(Tone::Faint, &text, look.width);
     }
     page
 }
@@ -66,9 +63,7 @@ fn say_due(view: &DailyView, page: &mut Page, look: &Look) {
             format!("Events of {} days ({first} to {last}) came later and are not counted here. {WHEN}", days.len())
         }
     };
-    for line in wrap(&due, look.width) {
-        page.say(Tone::Faint, line);
-    }
+    page.paragraph(Tone::Faint, &due, look.width);
 }
 
 fn table(title: &'static str) -> Table {

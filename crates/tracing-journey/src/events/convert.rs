@@ -57,9 +57,7 @@ impl Converter {
         let texts = self.routes.stage_texts(checkpoint.stage);
         let mut event = self.event(place, route, &checkpoint.id, event_type, at);
         event.parent_span_id = Some(event.span_id);
-        // Two attempts at one stage are two spans.
-        let attempt = SpanIdSeed::of_leg(&texts.id).span_id(event.trace_id.get() ^ u128::from(at.cast_unsigned()));
-        event.span_id = SpanId::new(attempt).unwrap_or(event.span_id);
+        event.span_id = span_of(event.trace_id, &texts.id, at).unwrap_or(event.span_id);
         event.status = status;
         let took = (i64::from(checkpoint.busy_us) + i64::from(checkpoint.idle_us)) * 1_000;
         // Only where the instant is the end of the work can work and instant be put together.
@@ -176,6 +174,11 @@ impl Converter {
         event.route = Some(self.route_name(route).to_owned());
         event
     }
+}
+
+/// The span of a piece of work in a trace. The same work at another instant, such as a second attempt, has another.
+pub(super) fn span_of(trace: TraceId, work: &str, at: i64) -> Option<SpanId> {
+    SpanId::new(SpanIdSeed::of_leg(work).span_id(trace.get() ^ u128::from(at.cast_unsigned())))
 }
 
 /// Times by name, nanoseconds. Coarse ones stand apart: statistics would take them for what they are not.

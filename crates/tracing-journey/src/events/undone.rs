@@ -4,11 +4,11 @@
 
 use std::{sync::Weak, time::Duration};
 
-use journey_core::{CorrelationId, Live, RouteIndex, SpanIdSeed, StageError};
-use journey_store::{Event, EventDraft, EventStatus, SpanId};
+use journey_core::{CorrelationId, Live, RouteIndex, StageError};
+use journey_store::{Event, EventDraft, EventStatus};
 use serde_json::json;
 
-use super::convert::Converter;
+use super::convert::{Converter, span_of};
 
 /// A compensation that began, or ended.
 #[derive(Debug)]
@@ -30,43 +30,34 @@ pub(crate) struct Undone {
 pub(crate) struct UndoneEnd {
     /// Unix nanoseconds.
     pub(crate) at: i64,
+    /// Why it failed, where it did.
     pub(crate) error: Option<Box<StageError>>,
-    pub(crate) panicked: bool,
 }
 
 impl Undone {
     /// The event to emit. Its journey's generation is looked up here, where nobody waits for it.
     pub(super) fn draft(self, live: &Weak<Live>, converter: &Converter) -> EventDraft {
         let Self { journey, name, original, opened, end } = self;
-        let error = match &end {
-            Some(UndoneEnd { error: Some(error), .. }) => Some((error.kind.as_str(), error.message.as_str())),
-            Some(UndoneEnd { panicked: true, .. }) => Some(("panic", "the work panicked")),
-            _ => None,
+        let (event_type, status, at) = match &end {
+            None => ("saga:compensating", EventStatus::Pending, opened),
+            Some(UndoneEnd { at, error: None }) => ("saga:compensated", EventStatus::Success, *at),
+            Some(UndoneEnd { at, error: Some(_) }) => ("saga:compensation_failed", EventStatus::Failed, *at),
         };
-        let (event_type, status) = match (&end, error) {
-            (None, _) => ("saga:compensating", EventStatus::Pending),
-            (Some(_), None) => ("saga:compensated", EventStatus::Success),
-            (Some(_), Some(_)) => ("saga:compensation_failed", EventStatus::Failed),
-        };
-        let at = end.as_ref().map_or(opened, |end| end.at);
         let mut draft = Event::draft(event_type).at(at).status(status);
         if let Some(journey) = &journey {
             let place;
             (draft, place) = converter.placed(draft, live, journey);
-            // The start and the end of it share a span, which two of one name in one journey do not.
-            let own = place.and_then(|(trace, _)| {
-                SpanId::new(SpanIdSeed::of_leg(name).span_id(trace.get() ^ u128::from(opened.cast_unsigned())))
-            });
-            if let Some(own) = own {
-                draft = draft.span_id(own);
+            // Its start and its end share a span.
+            if let Some(span) = place.and_then(|(trace, _)| span_of(trace, name, opened)) {
+                draft = draft.span_id(span);
             }
         }
         draft = draft.data("name", name).data("compensates", original);
-        if let Some((kind, message)) = error {
-            draft = draft.data("error", json!({ "type": kind, "message": message }));
-        }
-        if end.is_some() {
+        if let Some(UndoneEnd { error, .. }) = end {
             draft = draft.duration(Duration::from_nanos(u64::try_from(at.saturating_sub(opened)).unwrap_or(0)));
+            if let Some(error) = error {
+                draft = draft.data("error", json!({ "type": error.kind, "message": error.message }));
+            }
         }
         draft
     }

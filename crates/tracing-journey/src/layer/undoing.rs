@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use journey_core::{CorrelationId, RouteIndex};
+use journey_core::{CorrelationId, RouteIndex, StageError};
 use tracing_core::{Subscriber, span};
 use tracing_subscriber::{layer::Context, registry::LookupSpan};
 
@@ -69,11 +69,10 @@ impl Inner {
             Some((opened, journey)) => (opened, Some(journey)),
             None => (clock.unix(passage.opened), self.journey_of_span(slot, id, ctx)),
         };
-        let end = UndoneEnd {
-            at: clock.unix(passage.end),
-            error: failure.and_then(Failure::into_error),
-            panicked: thread::panicking() && !began_in_panic,
-        };
+        let panicked = thread::panicking() && !began_in_panic;
+        let panic = || StageError { kind: "panic".to_owned(), message: "the work panicked".to_owned() };
+        let error = failure.and_then(Failure::into_error).or_else(|| panicked.then(|| Box::new(panic())));
+        let end = UndoneEnd { at: clock.unix(passage.end), error };
         recorder.undone(Undone { journey, name: self.name_of(slot), original, opened, end: Some(end) });
     }
 
